@@ -1,0 +1,73 @@
+"""The ``workbench`` command. Only this file turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+import workbench
+from workbench.cli import data, demo, doctor, halt, lab, pipelines, report, run, show
+from workbench.errors import RunCancelled, WorkbenchError
+
+USAGE = 64
+
+app = typer.Typer(
+    name="workbench",
+    help="Research-to-production workbench for algorithmic traders. Paper trading only; no default can spend money.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for module in (run, show, report, halt, doctor, lab, demo):
+    module.register(app)
+app.add_typer(data.app, name="data")
+app.add_typer(pipelines.app, name="pipelines")
+app.add_typer(report.app, name="reports")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(workbench.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Research-to-production workbench for algorithmic traders. Paper trading only; no default can spend money."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit: 0, or the code of the error (see ``workbench.errors``)."""
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except TyperException as error:
+        message = error.format_message()
+        if message:
+            _complain(message)
+        sys.exit(USAGE if error.exit_code == 2 else error.exit_code)
+    except WorkbenchError as error:
+        _complain(str(error))
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("interrupted")
+        sys.exit(RunCancelled.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone; nothing is left to be said
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str) -> None:
+    typer.echo(f"workbench: {' '.join(message.split())}", err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""``workbench run`` and ``workbench replay``."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workbench.cli.progress import TerminalWatcher, cancelling
+from workbench.errors import ConfigError, ParameterError
+
+if TYPE_CHECKING:
+    from workbench.app import Workbench
+    from workbench.jobs.runner import Runner, RunOutcome
+
+Pipeline = Annotated[str, typer.Argument(help="Name of a file in pipelines/, for example daily.")]
+Parameter = Annotated[
+    list[str] | None,
+    typer.Option("-p", "--parameter", metavar="KEY=VALUE", help="Set a parameter of the notebooks or the strategy."),
+]
+AccountName = Annotated[str | None, typer.Option(help="Account to trade; the configured one if left out.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("run")(run)
+    app.command("replay")(replay)
+
+
+def run(
+    pipeline: Pipeline,
+    session: Annotated[str | None, typer.Option(metavar="DATE", help="Session whose close is decided on.")] = None,
+    parameter: Parameter = None,
+    account: AccountName = None,
+    amend: Annotated[bool, typer.Option("--amend", help="Deliberately run that session once more.")] = False,
+) -> None:
+    """Run a pipeline for one session: notebooks, orders, report."""
+    asked = parse_date(session) if session else None
+    parameters = parse_parameters(parameter)
+    with opened_runner(pipeline) as (workbench, runner, watcher):
+        from workbench.jobs.runner import RunRequest  # loaded by now, while the kernels were warming up
+
+        with watcher:
+            outcome = runner.run(RunRequest(pipeline, asked, parameters, account, amend))
+        describe(workbench, outcome, runner.merge())
+
+
+def replay(
+    pipeline: Pipeline,
+    start: Annotated[str, typer.Option("--from", metavar="DATE", help="First session.")],
+    end: Annotated[str, typer.Option("--to", metavar="DATE", help="Last session.")],
+    parameter: Parameter = None,
+    account: AccountName = None,
+) -> None:
+    """Run a pipeline session by session, as if each were today."""
+    first, last = parse_date(start), parse_date(end)
+    if first > last:
+        raise ConfigError(f"--from {first} is after --to {last}")
+    parameters = parse_parameters(parameter)
+    with opened_runner(pipeline) as (workbench, runner, watcher):
+        outcomes = replay_sessions(workbench, runner, watcher, pipeline, first, last, parameters, account)
+        describe_replay(workbench, outcomes, runner.merge())
+
+
+def replay_sessions(
+    workbench: Workbench,
+    runner: Runner,
+    watcher: TerminalWatcher,
+    pipeline: str,
+    first: date,
+    last: date,
+    parameters: Mapping[str, str],
+    account: str | None,
+) -> list[RunOutcome]:
+    """Run every session from ``first`` to ``last``; an interrupted replay goes on where it stopped."""
+    from workbench.jobs.runner import RunRequest
+
+    sessions = workbench.calendar.sessions(first, last)
+    if not sessions:
+        workbench.calendar.require_session(first)
+    outcomes = []
+    with watcher:
+        watcher.sessions(len(sessions))
+        for session in sessions:
+            outcomes.append(runner.run(RunRequest(pipeline, session, parameters, account)))
+            watcher.session_done(session)
+    return outcomes
+
+
+def parse_date(text: str) -> date:
+    """A session from the command line.
+
+    Raises
+    ------
+    ConfigError
+        If it is not an ISO date.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is not a date", hint="write it as 2013-03-01") from error
+
+
+def parse_parameters(given: list[str] | None) -> dict[str, str]:
+    """``-p key=value`` pairs as text; the notebook's declaration says what type they are."""
+    parsed: dict[str, str] = {}
+    for item in given or []:
+        name, separator, value = item.partition("=")
+        if not separator or not name.strip():
+            raise ParameterError(f"-p {item!r} is not KEY=VALUE")
+        if name.strip() in parsed:
+            raise ParameterError(f"parameter {name.strip()!r} is given twice")
+        parsed[name.strip()] = value
+    return parsed
+
+
+@contextmanager
+def opened_runner(pipeline: str) -> Iterator[tuple[Workbench, Runner, TerminalWatcher]]:
+    """A workbench, a runner with warm kernels, and a progress display; signals cancel the run."""
+    from workbench.jobs.pipelines import load_pipeline
+    from workbench.settings import load_settings
+
+    settings = load_settings()
+    load_pipeline(pipeline, settings.pipelines_dir)  # a broken file is told before anything is started
+    from workbench.jobs.kernels import KernelPool
+    from workbench.jobs.preload import PRELOAD
+
+    cancel = threading.Event()
+    with KernelPool(PRELOAD, (settings.calendar,)) as pool, cancelling(cancel):
+        pool.start()  # imports in the background while this process does its own
+        pool.prestart(1)
+        from workbench.app import open_workbench
+        from workbench.jobs.engine import warm_up
+        from workbench.jobs.pages import HtmlWriter
+        from workbench.jobs.runner import Runner
+
+        warm_up()
+        workbench = open_workbench()
+        watcher = TerminalWatcher()
+        try:
+            with HtmlWriter() as html:
+                yield workbench, Runner(workbench, pool, html, watcher, cancel), watcher
+        finally:
+            workbench.close()
+        for failure in html.failures:
+            typer.echo(f"workbench: a page was not written: {failure}", err=True)
+
+
+def describe(workbench: Workbench, outcome: RunOutcome, holder: str) -> None:
+    """Say what a run did, where its report is, and what stands against it."""
+    from workbench.reports import tables
+
+    run = outcome.run
+    if outcome.already_done:
+        typer.echo(
+            f"{run.key.pipeline} for {run.key.session} has already run as {run.run_id} ({run.state.value});"
+            " nothing new was ordered (--amend runs it once more)"
+        )
+    else:
+        resumed = f", attempt {run.attempt}" if outcome.resumed else ""
+        typer.echo(f"{run.key.pipeline} for {run.key.session}: {run.state.value} ({run.run_id}{resumed})")
+    orders = tables.orders(workbench.journal, run_id=run.run_id)
+    denied = [row for row in orders if row["decision"] == "denied"]
+    typer.echo(f"  orders   {len(orders)} proposed, {len(denied)} denied")
+    for row in denied:
+        typer.echo(
+            f"           denied: {row['side']} {row['quantity']} {row['symbol']} by {row['gate']}: {row['reason']}"
+        )
+    _say_where(workbench, outcome, holder)
+
+
+def describe_replay(workbench: Workbench, outcomes: list[RunOutcome], holder: str) -> None:
+    """Sum up a replay: sessions, equity at its end, where the report is."""
+    from workbench.reports import tables
+
+    last = outcomes[-1].run
+    done = sum(outcome.already_done for outcome in outcomes)
+    earlier = f" ({done} had run before)" if done else ""
+    typer.echo(f"{last.key.pipeline}: {len(outcomes)} sessions to {last.key.session}{earlier}")
+    marks = tables.equity(workbench.journal, account=last.key.account)
+    if marks:
+        typer.echo(f"  equity   {marks[-1]['equity']:,.2f} USD at the close of {marks[-1]['session']}")
+    _say_where(workbench, outcomes[-1], holder)
+
+
+def _say_where(workbench: Workbench, outcome: RunOutcome, holder: str) -> None:
+    settings = workbench.settings
+    run = outcome.run
+    page = settings.tearsheets_dir / run.key.account / f"{run.key.session}.html"
+    typer.echo(f"  run      {settings.home / run.folder}")
+    if page.is_file():
+        typer.echo(f"  report   {page}")
+    if holder:
+        typer.echo(
+            f"  note     {settings.reports_file.name} is locked by {holder};"
+            " this run will be merged into it by the next one"
+        )

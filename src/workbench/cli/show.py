@@ -1,0 +1,98 @@
+"""``workbench status | orders | positions | runs``: what the journal says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workbench.cli.output import Account, Json, show
+
+if TYPE_CHECKING:
+    from workbench.journal import Journal
+
+Session = Annotated[str | None, typer.Option(metavar="DATE", help="Only this session.")]
+
+
+def register(app: typer.Typer) -> None:
+    for command in (status, orders, positions, runs):
+        app.command()(command)
+
+
+def status(as_json: Json = False) -> None:
+    """Every account: trading state, session, equity, orders that may still fill, last run."""
+    from workbench.reports.status import status as read_status
+
+    columns = [
+        "account",
+        "trading",
+        "session",
+        "equity",
+        "cash",
+        "positions",
+        "open_orders",
+        "last_run",
+        "last_state",
+    ]
+    with journal() as book:
+        show(
+            read_status(book),
+            columns,
+            as_json=as_json,
+            empty="no account yet; `workbench run daily` opens one",
+        )
+
+
+def orders(account: Account = None, session: Session = None, as_json: Json = False) -> None:
+    """Orders with the gates' decision and the fill price."""
+    from workbench.cli.run import parse_date
+    from workbench.reports import tables
+
+    columns = ["session", "account", "side", "quantity", "symbol", "status", "decision", "gate", "fill_price",
+               "fill_session", "client_order_id"]  # fmt: skip
+    with journal() as book:
+        rows = tables.orders(book, account=account, session=parse_date(session) if session else None)
+        show(rows, columns, as_json=as_json, empty="no orders yet")
+
+
+def positions(account: Account = None, as_json: Json = False) -> None:
+    """Shares held at the last close the account was marked at."""
+    from workbench.reports import tables
+
+    with journal() as book:
+        rows = tables.positions(book, account=account)
+        show(rows, ["account", "session", "symbol", "quantity", "price", "value", "weight"], as_json=as_json,
+             empty="no positions")  # fmt: skip
+
+
+def runs(account: Account = None, as_json: Json = False) -> None:
+    """Runs of pipelines: state, attempts, exit code and reason."""
+    from workbench.reports import tables
+
+    columns = [
+        "session",
+        "account",
+        "pipeline",
+        "amendment",
+        "state",
+        "attempt",
+        "exit_code",
+        "seconds",
+        "reason",
+        "run_id",
+    ]
+    with journal() as book:
+        show(tables.runs(book, account=account), columns, as_json=as_json, empty="no runs yet")
+
+
+@contextmanager
+def journal() -> Iterator[Journal]:
+    """The journal of the installation one is in."""
+    from workbench.clock import SystemClock
+    from workbench.journal import Journal
+    from workbench.settings import load_settings
+
+    with Journal(load_settings().journal_file, SystemClock()) as opened:
+        yield opened

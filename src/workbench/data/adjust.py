@@ -1,0 +1,105 @@
+"""Adjustment of raw prices for splits and dividends, on reading: the lake itself stays raw."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from workbench.data.bars import Adjustment, Bars
+from workbench.errors import DataError
+
+PRICES = ("open", "high", "low", "close")
+
+
+def adjust(bars: Bars, actions: pd.DataFrame, adjustment: Adjustment) -> Bars:
+    """Raw bars made comparable with the last session among them.
+
+    ``split`` divides earlier prices by the splits that follow, ``total`` also takes out the dividends;
+    both multiply earlier volumes by the splits. The last bar of every symbol is unchanged, and an action
+    after the last session is not used: a read as of a date never sees a later split.
+
+    Parameters
+    ----------
+    bars
+        As traded (``raw``).
+    actions
+        ``symbol``, ``ex_date``, ``kind`` and ``value``, as from ``Lake.actions``; other symbols are ignored.
+    adjustment
+        ``raw`` returns ``bars`` themselves.
+
+    Raises
+    ------
+    DataError
+        If ``bars`` are adjusted already.
+
+    Source: Quandl WIKI documentation: the factor before an ex-date is 1/split / (1 + dividend/close), with
+    the close of the ex-date. It reproduces the published adjusted close to 1e-12.
+    """
+    if bars.adjustment != "raw":
+        raise DataError(f"bars are adjusted already ({bars.adjustment})", hint="read them with adjustment='raw'")
+    if adjustment == "raw":
+        return bars
+    splits = factors(bars.close, actions[actions["kind"] == "split"])
+    prices = splits if adjustment == "split" else factors(bars.close, actions)
+    return Bars(
+        open=bars.open * prices,
+        high=bars.high * prices,
+        low=bars.low * prices,
+        close=bars.close * prices,
+        volume=bars.volume / splits,
+        adjustment=adjustment,
+        snapshot=bars.snapshot,
+    )
+
+
+def factors(close: pd.DataFrame, actions: pd.DataFrame) -> pd.DataFrame:
+    """What to multiply raw prices by, so that they compare with each symbol's last close.
+
+    An action works from the symbol's first close on or after its ex-date (the ex-date itself, unless the
+    symbol did not trade); if there is none among the rows, it is not used.
+
+    Parameters
+    ----------
+    close
+        Raw closes in USD, sessions x symbols, ascending; NaN where a symbol did not trade.
+    actions
+        ``symbol``, ``ex_date``, ``kind`` and ``value``; both kinds are applied.
+
+    Returns
+    -------
+    A float64 frame of the shape of ``close``; 1 at each symbol's last close.
+
+    Example
+    -------
+    >>> days = pd.DatetimeIndex(["2005-02-25", "2005-02-28"], name="session")
+    >>> close = pd.DataFrame({"AAPL": [88.99, 44.86]}, index=days)
+    >>> split = pd.DataFrame({"symbol": "AAPL", "ex_date": days[1:], "kind": "split", "value": 2.0})
+    >>> factors(close, split)["AAPL"].tolist()
+    [0.5, 1.0]
+    """
+    prices = close.to_numpy(dtype=np.float64)
+    steps = np.ones_like(prices)
+    columns = close.columns.get_indexer(pd.Index(actions["symbol"]))
+    days = close.index.searchsorted(pd.DatetimeIndex(actions["ex_date"]).to_numpy(), side="left")
+    inside = (columns >= 0) & (days < len(prices))
+    columns, days = columns[inside], days[inside]
+    rows = _next_traded(prices)[days, columns]
+    found = rows < len(prices)
+    columns, rows = columns[found], rows[found]
+    values = actions["value"].to_numpy(dtype=np.float64)[inside][found]
+    is_split = (actions["kind"] == "split").to_numpy()[inside][found]
+    prior = np.where(is_split, 1 / values, 1 / (1 + values / prices[rows, columns]))
+    np.multiply.at(steps, (rows, columns), prior)
+    # The factor of a row is the product of all later steps, its own excluded.
+    product = np.ones_like(steps)
+    product[:-1] = np.cumprod(steps[:0:-1], axis=0)[::-1]
+    return pd.DataFrame(product, index=close.index, columns=close.columns)
+
+
+def _next_traded(prices: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """For every cell, the first row at or after it with a price; the number of rows if there is none."""
+    rows = np.arange(len(prices))[:, None]
+    traded = np.where(prices > 0, rows, len(prices))
+    later: npt.NDArray[np.intp] = np.minimum.accumulate(traded[::-1], axis=0)[::-1]
+    return later

@@ -1,0 +1,131 @@
+"""What goes into the lake in one load: raw bars, corporate actions, and known faults of the source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from workbench.data.bars import FIELDS
+from workbench.errors import DataError
+
+BAR_COLUMNS = ("symbol", "session", *FIELDS)
+ACTION_COLUMNS = ("symbol", "ex_date", "kind", "value", "origin")
+NOTICE_COLUMNS = ("symbol", "first", "last", "detail")
+ACTION_KINDS = ("split", "dividend")
+
+PUBLISHED = "published"
+DERIVED = "derived from adj_close"
+
+
+def no_actions() -> pd.DataFrame:
+    """An empty frame of corporate actions, with the columns and dtypes of a full one."""
+    return pd.DataFrame(
+        {
+            "symbol": pd.Series(dtype=object),
+            "ex_date": pd.Series(dtype="datetime64[ns]"),
+            "kind": pd.Series(dtype=object),
+            "value": pd.Series(dtype=np.float64),
+            "origin": pd.Series(dtype=object),
+        }
+    )
+
+
+def no_notices() -> pd.DataFrame:
+    """An empty frame of notices, with the columns and dtypes of a full one."""
+    return pd.DataFrame(
+        {
+            "symbol": pd.Series(dtype=object),
+            "first": pd.Series(dtype="datetime64[ns]"),
+            "last": pd.Series(dtype="datetime64[ns]"),
+            "detail": pd.Series(dtype=object),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One file, or one answer of a vendor, ready to be loaded.
+
+    ``bars``: ``symbol`` (str), ``session`` (datetime64, midnight), ``open``, ``high``, ``low``, ``close``
+    (USD as traded) and ``volume`` (shares), all float64; one row per symbol and session, in any order.
+    ``actions``: ``symbol``, ``ex_date`` (datetime64), ``kind`` (``split`` or ``dividend``), ``value`` (new
+    shares per old share, or USD per share) and ``origin`` (``published`` or ``derived from adj_close``).
+    ``notices``: ``symbol``, ``first`` and ``last`` session concerned, ``detail``: faults of the source
+    that its numbers do not betray. ``source`` is the name to remember it by; two datasets of one
+    ``digest`` are the same data.
+    """
+
+    bars: pd.DataFrame
+    actions: pd.DataFrame
+    source: str
+    digest: str
+    notices: pd.DataFrame = field(default_factory=no_notices)
+
+    def check(self) -> None:
+        """Refuse what the lake could not give back unchanged.
+
+        Wrong prices are accepted (the lake is raw; the quality check judges them), missing ones are not.
+
+        Raises
+        ------
+        DataError
+            If columns are missing, a cell is empty or infinite, a key occurs twice, or an action is
+            not possible.
+        """
+        self._require_columns(self.bars, BAR_COLUMNS, "bars")
+        self._require_columns(self.actions, ACTION_COLUMNS, "actions")
+        self._require_columns(self.notices, NOTICE_COLUMNS, "notices")
+        if self.bars.empty:
+            raise DataError(f"{self.source}: there are no bars in it")
+        numbers = self.bars[list(FIELDS)].to_numpy(dtype=np.float64)
+        if not np.isfinite(numbers).all():
+            row, column = np.argwhere(~np.isfinite(numbers))[0]
+            bar = self.bars.iloc[row]
+            raise DataError(
+                f"{self.source}: {FIELDS[column]} of {bar.symbol} on {bar.session:%Y-%m-%d} is {numbers[row, column]}"
+            )
+        self._require_unique(self.bars, ["symbol", "session"])
+        self._require_unique(self.actions, ["symbol", "ex_date", "kind"])
+        wrong = ~self.actions["kind"].isin(ACTION_KINDS) | ~(self.actions["value"] > 0)
+        if wrong.any():
+            bad = self.actions[wrong].iloc[0]
+            raise DataError(
+                f"{self.source}: {bad.symbol} has a {bad.kind} of {bad.value} on {bad.ex_date:%Y-%m-%d}",
+                hint="an action is a split or a dividend, and its value is above zero",
+            )
+
+    def _require_columns(self, frame: pd.DataFrame, columns: tuple[str, ...], name: str) -> None:
+        missing = [column for column in columns if column not in frame.columns]
+        if missing:
+            raise DataError(f"{self.source}: {name} without the column {', '.join(missing)}")
+        if frame[list(columns)].isna().to_numpy().any() and name != "bars":
+            raise DataError(f"{self.source}: an empty cell in {name}")
+
+    def _require_unique(self, frame: pd.DataFrame, key: list[str]) -> None:
+        twice = frame.duplicated(key)
+        if twice.any():
+            values = [
+                f"{value:%Y-%m-%d}" if hasattr(value, "year") else str(value) for value in frame[twice].iloc[0][key]
+            ]
+            raise DataError(f"{self.source}: {' '.join(values)} occurs twice")
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """What one load did. ``rows_read`` is always the sum of added, unchanged and restated rows.
+
+    A restated row had other prices before; they stay readable at the snapshot before this one.
+    ``snapshot`` is the newest snapshot after the load. ``repeated`` says that the very same data was
+    loaded before, so that nothing was done.
+    """
+
+    source: str
+    rows_read: int
+    rows_added: int
+    rows_unchanged: int
+    rows_restated: int
+    actions_added: int
+    snapshot: int
+    repeated: bool = False

@@ -1,0 +1,1 @@
+"""What the machine is: the profile a trading job can rely on."""

@@ -1,0 +1,305 @@
+"""Run one notebook through papermill, on a kernel of our own pool.
+
+:func:`execute` is what the runner calls. :class:`WorkbenchEngine` is the papermill engine behind it, so that
+``papermill in.ipynb out.ipynb --engine workbench`` runs the same way. Faults of papermill 2.7 that it mends:
+the output is written whole or not at all, at the start, now and then, and at the end (not twice a cell); a
+cell that never ran is not marked completed; an interrupted run leaves no kernel and keeps its output.
+
+nbclient, nbformat and papermill cost half a second: they are imported when the first notebook runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Literal
+
+from workbench.clock import Clock, SystemClock
+from workbench.errors import KernelDied, NotebookFailed, RunCancelled
+from workbench.jobs.kernels import KernelPool
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+CellState = Literal["running", "ok", "error", "not_run"]
+
+
+@dataclass(frozen=True, slots=True)
+class CellProgress:
+    """Where a run is. ``number`` counts the code cells of the output from 1 and is what ``In [n]`` shows."""
+
+    number: int
+    total: int
+    state: CellState
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NotebookResult:
+    """How a notebook ended. A notebook that did not end well is an exception instead."""
+
+    seconds: float
+    cells: tuple[CellProgress, ...]
+    state: Literal["succeeded"] = "succeeded"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook to run: all that the engine has to know beside the notebook itself."""
+
+    name: str
+    output: Path | None
+    pool: KernelPool
+    env: Mapping[str, str]
+    cwd: Path
+    timeout_s: float | None = None
+    grace_s: float = 10.0
+    start_timeout_s: float = 60.0
+    autosave_s: float = 30.0
+    cancel: threading.Event = field(default_factory=threading.Event)
+    on_cell: Callable[[CellProgress], None] = lambda progress: None
+    on_stream: Callable[[str, str], None] | None = None
+    clock: Clock = field(default_factory=SystemClock)
+    kernel_log: Path | None = None
+    is_command: bool = False  # papermill itself then reports a failed cell and marks it in the output
+    results: list[NotebookResult] = field(default_factory=list)
+
+
+def execute(
+    notebook: Path,
+    output: Path,
+    parameters: Mapping[str, object],
+    *,
+    pool: KernelPool,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout_s: float | None = None,
+    grace_s: float = 10.0,
+    cancel: threading.Event | None = None,
+    on_cell: Callable[[CellProgress], None] | None = None,
+    clock: Clock | None = None,
+) -> NotebookResult:
+    """Run ``notebook`` with ``parameters`` and save it as ``output``, whatever happens.
+
+    Parameters
+    ----------
+    parameters
+        Plain values, already checked (:meth:`NotebookParameters.bind`); papermill writes them into a cell.
+    env
+        Variables of the kernel on top of the pool's environment.
+    cwd
+        The kernel's working folder; the notebook's own by default, as in JupyterLab.
+    timeout_s
+        Seconds for everything, the start of the kernel included. None: no limit.
+    grace_s
+        Seconds that an interrupted cell gets for its ``finally`` blocks before its process group is killed.
+    cancel
+        Set it, from a signal handler or another thread, to stop the run.
+    on_cell
+        Called at the start and at the end of every code cell, and for the cells that never ran.
+
+    Raises
+    ------
+    NotebookFailed
+        A cell raised; the message names notebook, cell and exception.
+    StepTimeout, RunCancelled, KernelDied
+        As they say. In every case the kernel and all it started are gone, and the output is saved.
+    """
+    papermill = _papermill()
+    job = Job(
+        name=notebook.name,
+        output=output,
+        pool=pool,
+        env=dict(env or {}),
+        cwd=cwd or notebook.parent,
+        timeout_s=timeout_s,
+        grace_s=grace_s,
+        cancel=cancel or threading.Event(),
+        on_cell=on_cell or (lambda progress: None),
+        clock=clock or SystemClock(),
+        kernel_log=output.with_suffix(".kernel.log"),
+    )
+    try:
+        papermill.execute_notebook(
+            str(notebook).replace("{", "{{").replace("}", "}}"),  # papermill formats paths
+            None,  # the engine writes the output: atomically, and not once more at the end
+            parameters=dict(parameters),
+            engine_name="workbench",
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            workbench_job=job,
+        )
+    except papermill.exceptions.PapermillExecutionError:
+        if not job.results:  # papermill also counts errors that a cell's raises-exception tag allows
+            raise
+    return job.results[0]
+
+
+def warm_up() -> None:
+    """Import what :func:`execute` needs. Worth calling right after ``pool.start()``: the two overlap."""
+    _papermill()
+
+
+class WorkbenchEngine:
+    """The papermill engine ``workbench`` (entry point group ``papermill.engine``).
+
+    Not a subclass of papermill's ``Engine``: papermill looks this class up while it is itself being imported.
+    """
+
+    @classmethod
+    def execute_notebook(cls, nb: NotebookNode, kernel_name: str, **options: Any) -> NotebookNode:
+        """Run ``nb`` in place and return it. Called by papermill."""
+        del kernel_name  # always the runner's own interpreter
+        job: Job | None = options.pop("workbench_job", None)
+        if job is not None:
+            _run(nb, job)
+            return nb
+        with ExitStack() as stack:
+            job = _job_of_command(stack, nb, options)
+            caught = stack.enter_context(_signals(job.cancel))
+            _run_for_command(nb, job)
+        if caught:
+            os.kill(os.getpid(), caught[0])  # end as the signal would have ended us, now that all is clean
+        return nb
+
+    @classmethod
+    def nb_kernel_name(cls, nb: NotebookNode, name: str | None = None) -> str:
+        """The kernel to use, whatever the notebook names."""
+        return "python3"
+
+    @classmethod
+    def nb_language(cls, nb: NotebookNode, language: str | None = None) -> str:
+        """The language of the parameters cell that papermill writes."""
+        return "python"
+
+
+def _papermill() -> Any:
+    """Papermill with our engine registered, imported without what it does not need."""
+    with imports_without("rfc3987_syntax"):
+        import papermill
+        import papermill.engines
+        import papermill.exceptions
+
+        import workbench.jobs.execution  # noqa: F401  # so that the first run does not pay for it
+    papermill.engines.papermill_engines.register("workbench", WorkbenchEngine)
+    logger = logging.getLogger("papermill")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())  # parameters were checked; its guesses are noise
+    return papermill
+
+
+@contextmanager
+def imports_without(name: str) -> Iterator[None]:
+    """Let imports in the block find ``name`` missing, unless it is loaded already.
+
+    jsonschema, which nbformat imports, tries to import rfc3987_syntax for a check of IRIs that notebooks
+    do not have; it does without if there is none. The module compiles a grammar at import: 0.9 to 1.6 s.
+    """
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # None makes the import system refuse the name
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
+def _run(nb: NotebookNode, job: Job) -> None:
+    from workbench.jobs.execution import run
+
+    job.results.append(run(nb, job))
+
+
+def _job_of_command(stack: ExitStack, nb: NotebookNode, options: dict[str, Any]) -> Job:
+    """What the ``papermill`` command asked for, as a job with a pool of its own."""
+    output = options.get("output_path")
+    timeout = options.get("execution_timeout") or options.get("timeout")
+    return Job(
+        name=Path(str(options.get("input_path"))).name,
+        output=Path(output) if output and "://" not in output and output != "-" else None,
+        pool=stack.enter_context(KernelPool(preload=(), calendars=())),
+        env={},
+        cwd=Path.cwd(),
+        timeout_s=float(timeout) if timeout else None,
+        start_timeout_s=float(options.get("start_timeout", 60)),
+        autosave_s=float(options.get("autosave_cell_every", 30)),
+        on_cell=_progress_bar(stack, nb) if options.get("progress_bar", True) else lambda progress: None,
+        on_stream=_stream_writer(options),
+        is_command=True,
+    )
+
+
+def _run_for_command(nb: NotebookNode, job: Job) -> None:
+    """Leave a failed cell to papermill, which marks it and raises its own error; so with a dead kernel."""
+    from nbclient.exceptions import DeadKernelError
+
+    try:
+        _run(nb, job)
+    except NotebookFailed:
+        return
+    except KernelDied as error:
+        raise DeadKernelError(str(error)) from error
+    except RunCancelled:
+        return  # the signal that was caught is raised again
+
+
+def _progress_bar(stack: ExitStack, nb: NotebookNode) -> Callable[[CellProgress], None]:
+    from tqdm.auto import tqdm
+
+    total = sum(cell.cell_type == "code" for cell in nb.cells)
+    bar = stack.enter_context(tqdm(total=total, unit="cell", desc="Executing"))
+
+    def advance(progress: CellProgress) -> None:
+        if progress.state in ("ok", "error"):
+            bar.update(1)
+
+    return advance
+
+
+def _stream_writer(options: Mapping[str, Any]) -> Callable[[str, str], None] | None:
+    """Do what papermill's options say: --log-output, --stdout-file, --stderr-file."""
+    files = {"stdout": options.get("stdout_file"), "stderr": options.get("stderr_file")}
+    log = bool(options.get("log_output"))
+    if not log and not any(files.values()):
+        return None
+    logger = logging.getLogger("papermill")
+
+    def write(stream: str, text: str) -> None:
+        if log:
+            logger.log(logging.INFO if stream == "stdout" else logging.WARNING, text)
+        file = files[stream]
+        if file is not None:
+            file.write(text)
+            file.flush()
+
+    return write
+
+
+@contextmanager
+def _signals(cancel: threading.Event) -> Iterator[list[int]]:
+    """Turn SIGINT and SIGTERM into ``cancel``; yields the list of those that came."""
+    caught: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+        cancel.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,62 @@
+"""Finished notebooks as web pages.
+
+nbconvert takes half a second to import and nearly as long again for its first page, 10 to 60 ms for each one
+after: :mod:`workbench.jobs.pages` keeps a process for it.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.errors import JobError
+from workbench.jobs.engine import imports_without
+from workbench.jobs.files import write_atomically
+
+if TYPE_CHECKING:
+    from nbconvert.exporters import HTMLExporter
+
+
+def to_html(notebook: Path) -> Path:
+    """Write ``notebook`` as a page of its own beside it, whole or not at all; returns the page.
+
+    The page asks nothing of the network.
+
+    Raises
+    ------
+    JobError
+        If the file is not a notebook.
+    """
+    exporter = _exporter()
+    import nbformat
+
+    try:
+        nb = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]  # no types
+    except (OSError, nbformat.reader.NotJSONError) as error:
+        raise JobError(f"no page of {notebook}: {str(error).splitlines()[0]}") from error
+    body, _ = exporter.from_notebook_node(nb, resources={"metadata": {"name": notebook.stem}})
+    page = notebook.with_suffix(".html")
+    write_atomically(page, body)
+    return page
+
+
+def prepare() -> None:
+    """Import nbconvert and compile its templates, so that the first page is as quick as the others."""
+    exporter = _exporter()
+    import nbformat
+
+    title = nbformat.v4.new_markdown_cell("# *&amp;*")  # type: ignore[no-untyped-call]  # no types
+    code = nbformat.v4.new_code_cell("1")  # type: ignore[no-untyped-call]  # no types
+    nb = nbformat.v4.new_notebook(cells=[title, code])  # type: ignore[no-untyped-call]  # no types
+    exporter.from_notebook_node(nb)
+
+
+@lru_cache(maxsize=1)
+def _exporter() -> HTMLExporter:
+    with imports_without("rfc3987_syntax"):
+        from nbconvert.exporters import HTMLExporter
+    exporter = HTMLExporter(template_name="lab")  # type: ignore[no-untyped-call]  # nbconvert has no types
+    for url in ("require_js_url", "mathjax_url", "jquery_url", "jupyter_widgets_base_url", "mermaid_js_url"):
+        setattr(exporter, url, "")
+    return exporter

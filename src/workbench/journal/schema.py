@@ -1,0 +1,133 @@
+"""The journal's tables, one migration per change. Each runs with its own record in one transaction.
+
+Money never changes in place: decisions, order events, fills, activities, marks and trading states are
+append-only, and triggers refuse anything else. ``intents.state`` is the one column that moves, under a
+check that the move is possible. Times are ISO 8601 UTC text, decimals are text, sessions YYYY-MM-DD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_APPEND_ONLY = (
+    "batches",
+    "targets",
+    "decisions",
+    "order_events",
+    "run_events",
+    "fills",
+    "activities",
+    "marks",
+    "trading_states",
+)
+
+
+@dataclass(frozen=True)
+class Migration:
+    version: int
+    name: str
+    statements: Callable[[], list[str]]
+
+
+def _first() -> list[str]:
+    tables = [
+        """
+        CREATE TABLE runs (
+            run_id TEXT PRIMARY KEY, account TEXT NOT NULL, pipeline TEXT NOT NULL, session TEXT NOT NULL,
+            amendment INTEGER NOT NULL, state TEXT NOT NULL, attempt INTEGER NOT NULL,
+            owner_host TEXT NOT NULL, owner_pid INTEGER NOT NULL, owner_started REAL NOT NULL,
+            heartbeat_at TEXT NOT NULL, created_at TEXT NOT NULL, ended_at TEXT,
+            parameters TEXT NOT NULL, provenance TEXT NOT NULL, folder TEXT NOT NULL,
+            exit_code INTEGER, reason TEXT NOT NULL DEFAULT '',
+            UNIQUE (account, pipeline, session, amendment)
+        ) STRICT""",
+        """
+        CREATE TABLE run_events (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT NOT NULL REFERENCES runs, at TEXT NOT NULL,
+            state TEXT NOT NULL, attempt INTEGER NOT NULL, detail TEXT NOT NULL
+        ) STRICT""",
+        """
+        CREATE TABLE steps (
+            run_id TEXT NOT NULL REFERENCES runs, name TEXT NOT NULL, ordinal INTEGER NOT NULL,
+            notebook TEXT NOT NULL, state TEXT NOT NULL, started_at TEXT, ended_at TEXT,
+            detail TEXT NOT NULL DEFAULT '', PRIMARY KEY (run_id, name)
+        ) STRICT""",
+        """
+        CREATE TABLE leases (
+            name TEXT PRIMARY KEY, token INTEGER NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,
+            started REAL NOT NULL, expires_at TEXT NOT NULL
+        ) STRICT""",
+        """
+        CREATE TABLE batches (
+            batch_id TEXT PRIMARY KEY, run_id TEXT NOT NULL REFERENCES runs, account TEXT NOT NULL,
+            pipeline TEXT NOT NULL, session TEXT NOT NULL, amendment INTEGER NOT NULL, strategy TEXT NOT NULL,
+            equity TEXT NOT NULL, cash TEXT NOT NULL, data_snapshot INTEGER NOT NULL, created_at TEXT NOT NULL,
+            UNIQUE (account, pipeline, session, amendment, strategy)
+        ) STRICT""",
+        """
+        CREATE TABLE targets (
+            batch_id TEXT NOT NULL REFERENCES batches, symbol TEXT NOT NULL, weight TEXT NOT NULL,
+            price TEXT NOT NULL, held TEXT NOT NULL, quantity TEXT NOT NULL, PRIMARY KEY (batch_id, symbol)
+        ) STRICT""",
+        """
+        CREATE TABLE intents (
+            client_order_id TEXT PRIMARY KEY CHECK (length(client_order_id) <= 48),
+            batch_id TEXT NOT NULL REFERENCES batches, account TEXT NOT NULL, symbol TEXT NOT NULL,
+            side TEXT NOT NULL CHECK (side IN ('buy', 'sell')), quantity TEXT NOT NULL,
+            type TEXT NOT NULL, limit_price TEXT, time_in_force TEXT NOT NULL, reference_price TEXT NOT NULL,
+            strategy TEXT NOT NULL, sequence INTEGER NOT NULL, state TEXT NOT NULL, broker_order_id TEXT
+        ) STRICT""",
+        "CREATE INDEX intents_by_state ON intents (account, state)",
+        "CREATE INDEX intents_by_batch ON intents (batch_id, sequence)",
+        """
+        CREATE TABLE decisions (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, client_order_id TEXT NOT NULL REFERENCES intents,
+            at TEXT NOT NULL, approved INTEGER NOT NULL, gate TEXT NOT NULL, reason TEXT NOT NULL
+        ) STRICT""",
+        "CREATE INDEX decisions_by_order ON decisions (client_order_id)",
+        """
+        CREATE TABLE order_events (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, client_order_id TEXT NOT NULL REFERENCES intents,
+            at TEXT NOT NULL, from_state TEXT NOT NULL, to_state TEXT NOT NULL, detail TEXT NOT NULL
+        ) STRICT""",
+        "CREATE INDEX order_events_by_order ON order_events (client_order_id)",
+        """
+        CREATE TABLE fills (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, broker TEXT NOT NULL,
+            fill_id TEXT NOT NULL, client_order_id TEXT NOT NULL, symbol TEXT NOT NULL, side TEXT NOT NULL,
+            quantity TEXT NOT NULL, price TEXT NOT NULL, fee TEXT NOT NULL, session TEXT NOT NULL,
+            at TEXT NOT NULL, UNIQUE (broker, account, fill_id)
+        ) STRICT""",
+        "CREATE INDEX fills_by_order ON fills (client_order_id)",
+        """
+        CREATE TABLE activities (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, broker TEXT NOT NULL,
+            activity_id TEXT NOT NULL, kind TEXT NOT NULL, symbol TEXT NOT NULL, session TEXT NOT NULL,
+            quantity_delta TEXT NOT NULL, cash_delta TEXT NOT NULL, at TEXT NOT NULL,
+            UNIQUE (broker, account, activity_id)
+        ) STRICT""",
+        """
+        CREATE TABLE marks (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, session TEXT NOT NULL,
+            cash TEXT NOT NULL, equity TEXT NOT NULL, positions TEXT NOT NULL, at TEXT NOT NULL,
+            UNIQUE (account, session)
+        ) STRICT""",
+        """
+        CREATE TABLE trading_states (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, state TEXT NOT NULL,
+            reason TEXT NOT NULL, actor TEXT NOT NULL, at TEXT NOT NULL
+        ) STRICT""",
+    ]
+    return tables + [guard for table in _APPEND_ONLY for guard in _append_only(table)]
+
+
+def _append_only(table: str) -> list[str]:
+    return [
+        f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+        for verb in ("UPDATE", "DELETE")
+    ]
+
+
+MIGRATIONS = (Migration(1, "runs, orders and money", _first),)

@@ -1,0 +1,69 @@
+"""Which moves an order and a run can make; every other one is refused."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from workbench.domain import OrderState
+from workbench.errors import JournalError
+
+_ANSWERS = frozenset(
+    {
+        OrderState.ACCEPTED,
+        OrderState.REJECTED,
+        OrderState.PARTIALLY_FILLED,
+        OrderState.FILLED,
+        OrderState.CANCELED,
+        OrderState.EXPIRED,
+    }
+)
+_MOVES: dict[OrderState, frozenset[OrderState]] = {
+    OrderState.INTENDED: frozenset({OrderState.DENIED, OrderState.SUBMITTING}),
+    # Back to INTENDED only when the venue is known not to have the order.
+    OrderState.SUBMITTING: _ANSWERS | {OrderState.UNKNOWN, OrderState.INTENDED},
+    OrderState.UNKNOWN: _ANSWERS | {OrderState.INTENDED},
+    OrderState.ACCEPTED: _ANSWERS - {OrderState.ACCEPTED},
+    OrderState.PARTIALLY_FILLED: frozenset({OrderState.FILLED, OrderState.CANCELED, OrderState.EXPIRED}),
+}
+
+
+def check_move(client_order_id: str, before: OrderState, after: OrderState) -> None:
+    """Refuse an impossible move of an order.
+
+    Raises
+    ------
+    JournalError
+        Naming the order and both states.
+    """
+    if after not in _MOVES.get(before, frozenset()):
+        raise JournalError(f"order {client_order_id} cannot go from {before} to {after}")
+
+
+class RunState(StrEnum):
+    """Life of a run; a run that is not final and whose owner is gone is lost and can be resumed."""
+
+    QUEUED = "queued"
+    PREFLIGHT = "preflight"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    KERNEL_DIED = "kernel_died"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    SKIPPED = "skipped"
+    REJECTED = "rejected"
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a process is working on the run."""
+        return self in {RunState.QUEUED, RunState.PREFLIGHT, RunState.RUNNING, RunState.STOPPING}
+
+
+class StepState(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    OK = "ok"
+    ERROR = "error"
+    NOT_RUN = "not_run"

@@ -1,0 +1,165 @@
+"""Gather what a tear sheet shows: the account from the journal, the benchmark's prices from the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from workbench.domain import ActivityKind
+from workbench.errors import DataError
+from workbench.journal import Journal
+from workbench.reports import figures, tables
+from workbench.reports.tables import Row
+from workbench.reports.tearsheet import TearsheetData
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.data.lake import Lake
+
+# Older orders and runs are in the reports file; a page of thousands of rows helps nobody.
+MOST_ORDERS = 100
+MOST_RUNS = 30
+
+
+def collect(
+    journal: Journal,
+    lake: Lake,
+    *,
+    account: str,
+    session: date | None = None,
+    symbols: Sequence[str] | None = None,
+    mode: str = "paper",
+) -> TearsheetData:
+    """Read an account up to the close of a session.
+
+    Parameters
+    ----------
+    session
+        Nothing later counts; the last session valued if left out.
+    symbols
+        The benchmark's universe; every symbol the account ever had a target for if left out.
+    mode
+        What the badge says: paper or live.
+
+    Raises
+    ------
+    DataError
+        If the account was not valued at any session up to then.
+    """
+    valued = tables.equity(journal, account=account, until=session)
+    if not valued:
+        until = f" up to {session}" if session else ""
+        raise DataError(f"account {account} was not valued at any session{until}", hint="run a pipeline first")
+    first, last = valued[0]["session"], session or valued[-1]["session"]
+    runs = _until(tables.runs(journal, account=account), last)
+    targets = _until(tables.targets(journal, account=account), last)
+    orders = tables.orders(journal, account=account, until=last)
+    universe = sorted(symbols or {row["symbol"] for row in targets})
+    snapshot = _snapshot(targets, runs)
+    frame = figures.equity_frame(valued)
+    benchmark, note = _benchmark(lake, universe, frame, snapshot)
+    run = next((row for row in reversed(runs) if row["session"] == last), runs[-1] if runs else None)
+    fills = _until(tables.fills(journal, account=account), valued[-1]["session"])
+    shown = orders[-MOST_ORDERS:][::-1]
+    return TearsheetData(
+        account=account,
+        pipeline=run["pipeline"] if run else "",
+        first=first,
+        session=last,
+        mode=mode,
+        run_id=run["run_id"] if run else "",
+        data_snapshot=snapshot,
+        made_at=journal.clock.now(),
+        equity=frame,
+        benchmark=benchmark,
+        benchmark_note=note,
+        values=figures.summary(valued, fills),
+        benchmark_values={} if benchmark is None else figures.of_curve(benchmark),
+        traded_usd=sum((row["quantity"] * row["price"] for row in fills), Decimal(0)),
+        trades=len({row["client_order_id"] for row in fills}),
+        denied=sum(row["decision"] == "denied" for row in orders),
+        holdings=tables.positions(journal, account=account, session=valued[-1]["session"]),
+        targets=[row for row in targets if row["session"] == last],
+        orders=_with_slippage(shown, lake, snapshot),
+        orders_total=len(orders),
+        activities=_activities(journal, account, last),
+        runs=runs[-MOST_RUNS:][::-1],
+        runs_total=len(runs),
+    )
+
+
+def _until(rows: Sequence[Row], last: date) -> list[Row]:
+    return [row for row in rows if row["session"] <= last]
+
+
+def _snapshot(targets: Sequence[Row], runs: Sequence[Row]) -> int | None:
+    """The lake snapshot of the latest proposal, else of the latest run."""
+    if targets:
+        return int(targets[-1]["data_snapshot"])
+    found = runs[-1]["provenance"].get("data_snapshot") if runs else None
+    return None if found is None else int(found)
+
+
+def _benchmark(
+    lake: Lake, universe: list[str], frame: pd.DataFrame, snapshot: int | None
+) -> tuple[pd.Series[float] | None, str]:
+    """Buy and hold on the account's own sessions, and what it is or why there is none."""
+    if not universe:
+        return None, "the strategy has named no symbol yet"
+    first, last = frame.index[0].date(), frame.index[-1].date()
+    try:
+        closes = lake.bars(universe, start=first, end=last, adjustment="total", snapshot=snapshot).close
+    except DataError as error:
+        return None, error.message
+    on_sessions = closes.ffill().reindex(frame.index, method="ffill")
+    value = figures.buy_and_hold(on_sessions, float(frame["equity"].iloc[0]))
+    if value.empty:
+        return None, f"no symbol traded on {first}"
+    held = [str(symbol) for symbol in on_sessions.columns[on_sessions.iloc[0].notna()]]
+    return value, ", ".join(held)
+
+
+def _with_slippage(orders: Sequence[Row], lake: Lake, snapshot: int | None) -> list[Row]:
+    """Add ``slippage_bps``, the reference brought over splits between decision and fill.
+
+    Without the splits the number could be wrong by their ratio, so there is none if they cannot be read.
+    """
+    filled = [row for row in orders if row["fill_session"] is not None]
+    splits: list[tuple[str, date, Decimal]] = []
+    if filled:
+        try:
+            splits = _splits(lake, filled, snapshot)
+        except DataError:
+            return [{**row, "slippage_bps": None} for row in orders]
+    return [{**row, "slippage_bps": figures.slippage_bps(row, _ratio(row, splits))} for row in orders]
+
+
+def _splits(lake: Lake, filled: Sequence[Row], snapshot: int | None) -> list[tuple[str, date, Decimal]]:
+    actions = lake.actions(
+        sorted({row["symbol"] for row in filled}),
+        start=min(row["session"] for row in filled),
+        end=max(row["fill_session"] for row in filled),
+        snapshot=snapshot,
+    )
+    return [
+        (action["symbol"], action["ex_date"].date(), Decimal(str(action["value"])))
+        for action in actions[actions["kind"] == "split"].to_dict("records")
+    ]
+
+
+def _ratio(order: Row, splits: Sequence[tuple[str, date, Decimal]]) -> Decimal:
+    """New shares per old between the decision and the fill."""
+    ratio = Decimal(1)
+    for symbol, ex_date, value in splits:
+        filled = order["fill_session"]
+        if symbol == order["symbol"] and filled is not None and order["session"] < ex_date <= filled:
+            ratio *= value
+    return ratio
+
+
+def _activities(journal: Journal, account: str, last: date) -> list[Row]:
+    rows = _until(tables.activities(journal, account=account), last)
+    return [row for row in rows if row["kind"] != ActivityKind.DEPOSIT][::-1]

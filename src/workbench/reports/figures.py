@@ -1,0 +1,158 @@
+"""The numbers of a report, worked out of journal rows and prices; metrics are those of the research room."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from workbench.domain import Side
+from workbench.reports.tables import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ON_RETURNS = ("total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar")
+_BPS = 10_000
+
+# With fewer sessions the number would say more about luck than about the strategy.
+SESSIONS_FOR_SHARPE = 20
+SESSIONS_FOR_CAGR = 252
+
+
+def equity_frame(equity: Sequence[Row]) -> pd.DataFrame:
+    """The rows of one account (``tables.equity``) as floats.
+
+    Returns
+    -------
+    A float64 frame indexed by session (ascending) with cash and equity (USD), and wealth (USD): what the
+    first session's equity became by the returns alone. Wealth is equity if nothing was paid in later.
+
+    Examples
+    --------
+    >>> from datetime import date
+    >>> row = {"session": date(2013, 1, 2), "cash": Decimal(50), "equity": Decimal(100)}
+    >>> first = {**row, "deposits": Decimal(100), "return": None}
+    >>> later = {**row, "session": date(2013, 1, 3), "equity": Decimal(165), "deposits": Decimal(50)}
+    >>> equity_frame([first, {**later, "return": Decimal("0.1")}])["wealth"].round(6).tolist()
+    [100.0, 110.0]
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {"cash": [float(row["cash"]) for row in equity], "equity": [float(row["equity"]) for row in equity]},
+        index=pd.DatetimeIndex([pd.Timestamp(row["session"]) for row in equity], name="session"),
+    )
+    frame["wealth"] = frame["equity"]
+    if any(row["deposits"] for row in equity[1:]):
+        growth = pd.Series([1.0 + float(row["return"] or 0) for row in equity], index=frame.index)
+        frame["wealth"] = frame["equity"].iloc[0] * growth.cumprod()
+    return frame
+
+
+def summary(equity: Sequence[Row], fills: Sequence[Row]) -> dict[str, float]:
+    """The research room's metrics of an account; a ratio that is not defined is NaN.
+
+    ``equity`` and ``fills`` are rows of one account, ``equity`` not empty. Money that was paid in counts
+    for no return.
+    """
+    import pandas as pd
+
+    from workbench.research import metrics
+
+    frame = equity_frame(equity)
+    traded = pd.DataFrame(
+        [{name: float(fill[name]) for name in ("quantity", "price", "fee")} for fill in fills],
+        columns=["quantity", "price", "fee"],
+        dtype="float64",
+    )
+    values = metrics.summary(frame["equity"], frame["cash"], traded)
+    if not frame["wealth"].equals(frame["equity"]):
+        values |= of_curve(frame["wealth"])
+    return values
+
+
+def of_curve(value: pd.Series[float]) -> dict[str, float]:
+    """The metrics that need nothing but a curve of values (USD by session); NaN where undefined."""
+    from workbench.research import metrics
+
+    return {name: getattr(metrics, name)(value) for name in _ON_RETURNS}
+
+
+def buy_and_hold(closes: pd.DataFrame, capital: float) -> pd.Series[float]:
+    """The value of equal amounts put into every symbol at the first close and left alone.
+
+    Parameters
+    ----------
+    closes
+        Total-return closes (sessions x symbols). A symbol without a close in the first session is left
+        out; a later gap keeps the last close.
+    capital
+        USD at the first close.
+
+    Returns
+    -------
+    USD by session; empty if no symbol has a first close.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> buy_and_hold(pd.DataFrame({"A": [10.0, 11.0], "B": [5.0, 5.0]}), 100.0).round(6).tolist()
+    [100.0, 105.0]
+    """
+    import pandas as pd
+
+    held = closes.loc[:, closes.iloc[0].notna()] if len(closes) else closes
+    if held.empty:
+        return pd.Series(dtype="float64")
+    return (held.ffill() / held.iloc[0]).mean(axis=1) * capital
+
+
+def monthly_returns(wealth: pd.Series[float]) -> dict[int, dict[int, float]]:
+    """Simple return by year and month; month 0 is the whole year. The first month starts at the first close.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> days = pd.DatetimeIndex(["2013-01-02", "2013-01-31", "2013-02-28"])
+    >>> monthly_returns(pd.Series([100.0, 110.0, 99.0], index=days))[2013][2]
+    -0.1
+    """
+    import pandas as pd
+
+    days = [(day.year, day.month) for day in pd.DatetimeIndex(wealth.index)]
+    found: dict[int, dict[int, float]] = {}
+    for ends, by_year in ((dict(zip(days, wealth, strict=True)), False), (_year_ends(days, wealth), True)):
+        before = float(wealth.iloc[0])
+        for (year, month), value in ends.items():
+            found.setdefault(year, {})[0 if by_year else month] = round(float(value) / before - 1.0, 12)
+            before = float(value)
+    return found
+
+
+def slippage_bps(order: Row, split_ratio: Decimal = Decimal(1)) -> Decimal | None:
+    """What the fill cost against the price the order was sized on, in basis points; positive is worse.
+
+    ``split_ratio`` is the product of the splits between the decision and the fill: new shares per old.
+
+    Examples
+    --------
+    >>> order = {"side": "sell", "reference_price": Decimal(100), "fill_price": Decimal("99.5")}
+    >>> float(slippage_bps(order))
+    50.0
+    """
+    if order["fill_price"] is None or not order["reference_price"]:
+        return None
+    expected = order["reference_price"] / split_ratio
+    ratio: Decimal = (order["fill_price"] / expected - 1) * Side(order["side"]).sign
+    return ratio * _BPS
+
+
+def finite(value: float | None) -> float | None:
+    """The number, or None in the place of one that is not defined."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _year_ends(days: Sequence[tuple[int, int]], wealth: pd.Series[float]) -> dict[tuple[int, int], float]:
+    return {(year, 0): float(value) for (year, _), value in zip(days, wealth, strict=True)}

@@ -1,0 +1,354 @@
+"""The reports file is a projection of the journal: brought up to date step by step, or made again whole.
+
+It remembers in itself how far it has read every append-only table of the journal, so a projection reads
+only what came after, and one DuckDB transaction moves rows and marks together. Whatever stops it, the next
+call goes on from where the last one ended.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.clock import Clock
+from workbench.domain import ActivityKind
+from workbench.errors import DataError, ReportsLocked
+from workbench.journal import Journal
+from workbench.reports import schema, store, tables
+
+if TYPE_CHECKING:
+    import duckdb
+
+    Connection = duckdb.DuckDBPyConnection
+
+# The append-only tables that everything follows from: what numbers and what dates their rows.
+_SOURCES = {
+    "run_events": ("id", "at"),
+    "order_events": ("id", "at"),
+    "decisions": ("id", "at"),
+    "fills": ("id", "at"),
+    "activities": ("id", "at"),
+    "marks": ("id", "at"),
+    # Text keys, but rows are only ever added, so SQLite's own numbers grow and stay.
+    "batches": ("rowid", "created_at"),
+}
+_Watermarks = dict[str, tuple[int, str]]
+_CHUNK = 5000
+
+
+@dataclass(frozen=True)
+class ProjectionResult:
+    """What a projection did.
+
+    ``rows`` counts the rows written by table; ``pending`` says that another process, named by ``holder``,
+    held the file, so that the next call merges; ``replaced`` says what a rebuild replaced.
+    """
+
+    rows: Mapping[str, int] = field(default_factory=dict)
+    pending: bool = False
+    holder: str = ""
+    replaced: str = ""
+
+    @property
+    def total(self) -> int:
+        """Rows written in all tables."""
+        return sum(self.rows.values())
+
+
+def project(
+    journal: Journal, reports_file: Path, *, clock: Clock | None = None, wait_s: float = 2.0
+) -> ProjectionResult:
+    """Bring the reports file up to date with the journal; make it if it is not there.
+
+    A second call changes nothing, and any number of calls leave what :func:`rebuild` would.
+
+    Parameters
+    ----------
+    clock
+        What to wait by; the journal's if left out.
+    wait_s
+        Seconds to wait while another process holds the file. If it still does, the result is pending: no
+        error, and nothing is lost.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged, is not a reports database, or belongs to another journal.
+    JournalError
+        If the journal cannot be read.
+
+    Examples
+    --------
+    >>> from workbench.clock import SystemClock
+    >>> folder = getfixture("tmp_path")
+    >>> with Journal(folder / "journal.sqlite", SystemClock()) as journal:
+    ...     project(journal, folder / "reports.duckdb").total
+    0
+    """
+    clock = clock or journal.clock
+    if not reports_file.exists():
+        first = _make_first(journal, reports_file, clock)
+        if first is not None:
+            return first
+    try:
+        with store.opened(reports_file, clock=clock, wait_s=wait_s) as connection:
+            return ProjectionResult(_merge(connection, journal, reports_file))
+    except ReportsLocked as locked:
+        return ProjectionResult(pending=True, holder=locked.message.partition(" is held by ")[2])
+
+
+def rebuild(
+    journal: Journal, reports_file: Path, *, clock: Clock | None = None, wait_s: float = 2.0
+) -> ProjectionResult:
+    """Make the reports file again from the journal: into a new file, verified, then put in place in one step.
+
+    Whatever is at ``reports_file`` is replaced, unless it is a healthy DuckDB file of somebody else.
+
+    Raises
+    ------
+    ReportsLocked
+        If another process holds the file.
+    DataError
+        If the file is some other DuckDB database, or the new file does not hold what the journal does.
+    JournalError
+        If the journal cannot be read.
+    """
+    clock = clock or journal.clock
+    if not reports_file.exists():
+        first = _make_first(journal, reports_file, clock)
+        if first is not None:
+            return first
+    with ExitStack() as stack:
+        # Held while the new file is made and put in place, so that no other process writes to the old one.
+        replaced = stack.enter_context(_held(reports_file, clock, wait_s))
+        made = stack.enter_context(_scratch(reports_file))
+        rows = _make(journal, made, clock)
+        store.publish(made, reports_file)
+    return ProjectionResult(rows, replaced=replaced)
+
+
+def _make_first(journal: Journal, reports_file: Path, clock: Clock) -> ProjectionResult | None:
+    """Make the file where none is, so that it appears whole; None if another process was first."""
+    with _scratch(reports_file) as made:
+        rows = _make(journal, made, clock)
+        return ProjectionResult(rows) if store.publish_first(made, reports_file) else None
+
+
+def _make(journal: Journal, made: Path, clock: Clock) -> dict[str, int]:
+    """Write a whole new file and verify that it opens and holds every row."""
+    with store.opened(made, clock=clock, wait_s=0) as connection:
+        rows = _merge(connection, journal, made)
+    with store.opened(made, clock=clock, wait_s=0, read_only=True) as connection:
+        for table, written in rows.items():
+            count = connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
+            if count != written:
+                raise DataError(f"{made}: {count} rows of {table} where {written} were written")
+    return rows
+
+
+@contextmanager
+def _scratch(reports_file: Path) -> Iterator[Path]:
+    reports_file.parent.mkdir(parents=True, exist_ok=True)
+    store.discard_abandoned(reports_file)
+    made = store.scratch(reports_file)
+    store.discard(made)
+    try:
+        yield made
+    finally:
+        store.discard(made)
+
+
+@contextmanager
+def _held(reports_file: Path, clock: Clock, wait_s: float) -> Iterator[str]:
+    """Keep everybody off the file that is about to be replaced; the value says what it is."""
+    with ExitStack() as stack:
+        try:
+            connection = stack.enter_context(store.opened(reports_file, clock=clock, wait_s=wait_s))
+            found = _tables(connection)
+        except DataError as error:
+            if error.hint != store.REBUILD:
+                raise
+            connection, found = None, set[str]()
+        if connection is None:
+            yield "a damaged file"
+        else:
+            _refuse_foreign(reports_file, found)
+            yield "the reports" if found else "an empty file"
+
+
+def _merge(connection: Connection, journal: Journal, file: Path) -> dict[str, int]:
+    """Write what the journal has and the file has not, in one transaction; nothing if there is nothing."""
+    before = _watermarks(connection, journal, file)
+    after = _journal_ends(journal)
+    if before == after:
+        return {table.name: 0 for table in schema.TABLES}
+    changed = _changes(journal, before or {})
+    connection.execute("BEGIN")  # an error leaves it open, and closing the connection undoes it
+    if before is None:
+        for statement in schema.ddl():
+            connection.execute(statement)
+    for table in schema.TABLES:
+        _write(connection, table, changed[table.name])
+    moved = [(source, *end) for source, end in after.items() if before is None or before.get(source) != end]
+    if moved:
+        connection.execute(
+            f"INSERT OR REPLACE INTO watermarks VALUES {', '.join(['(?, ?, ?)'] * len(moved))}",
+            [value for row in moved for value in row],
+        )
+    connection.execute("COMMIT")
+    return {name: len(rows) for name, rows in changed.items()}
+
+
+def _watermarks(connection: Connection, journal: Journal, file: Path) -> _Watermarks | None:
+    """How far the file has read the journal; None if its tables must be made first.
+
+    Raises
+    ------
+    DataError
+        If the file is not ours, was written by a newer version, or follows another journal.
+    """
+    found = _tables(connection)
+    _refuse_foreign(file, found)
+    if not found:
+        return None
+    version = connection.execute("SELECT version FROM schema_version").fetchall()[0][0]
+    if version > schema.VERSION:
+        raise DataError(f"{file} was written by a newer workbench (layout {version})", hint="update it")
+    if version < schema.VERSION:
+        return None
+    rows = connection.execute("SELECT source, last_id, last_at FROM watermarks").fetchall()
+    marks: _Watermarks = {source: (last_id, last_at) for source, last_id, last_at in rows}
+    for source, (last_id, last_at) in marks.items():
+        number, moment = _SOURCES[source]
+        there = journal.read(f"SELECT {moment} FROM {source} WHERE {number}=?", (last_id,))
+        if not there or there[0][0] != last_at:
+            raise DataError(f"{file} was made from another journal than {journal.file}", hint=store.REBUILD)
+    return marks
+
+
+def _tables(connection: Connection) -> set[str]:
+    rows = connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name=current_database()")
+    return {name for (name,) in rows.fetchall()}
+
+
+def _refuse_foreign(file: Path, found: set[str]) -> None:
+    if found and not {"schema_version", "watermarks"} <= found:
+        hint = f"move it away, then {store.REBUILD}"
+        raise DataError(f"{file} is a DuckDB file of something else", hint=hint)
+
+
+def _journal_ends(journal: Journal) -> _Watermarks:
+    """The last row of every source, all as of one moment."""
+    parts = [
+        f"SELECT '{source}' AS source, {number} AS last_id, {moment} AS last_at FROM {source}"
+        f" WHERE {number} = (SELECT max({number}) FROM {source})"
+        for source, (number, moment) in _SOURCES.items()
+    ]
+    rows = journal.read(" UNION ALL ".join(parts))
+    return {row["source"]: (row["last_id"], row["last_at"]) for row in rows}
+
+
+def _changes(journal: Journal, before: _Watermarks) -> dict[str, list[tables.Row]]:
+    """Every row that is new or different, by table.
+
+    Rows may be newer than the watermarks that were read first: they are then written once more the next
+    time, which changes nothing.
+    """
+    last = {source: before.get(source, (0, ""))[0] for source in _SOURCES}
+    fills = tables.fills_where(journal, "f.id > ?", [last["fills"]])
+    since = _revalued(
+        [
+            *journal.read("SELECT account, session FROM marks WHERE id > ?", [last["marks"]]),
+            *journal.read(
+                "SELECT account, session FROM activities WHERE id > ? AND kind = ?",
+                [last["activities"], ActivityKind.DEPOSIT.value],
+            ),
+        ]
+    )
+    equity = [
+        row
+        for account, first in since.items()
+        for row in tables.equity(journal, account=account)
+        if row["session"] >= first
+    ]
+    judged = sorted(since.keys() | {row["account"] for row in fills})
+    return {
+        "runs": tables.runs_where(
+            journal, "r.run_id IN (SELECT run_id FROM run_events WHERE id > ?)", [last["run_events"]]
+        ),
+        "targets": tables.targets_where(journal, "b.rowid > ?", [last["batches"]]),
+        "orders": [_order(row) for row in tables.orders_where(journal, *_touched_orders(last))],
+        "fills": fills,
+        "activities": tables.activities_where(journal, "a.id > ?", [last["activities"]]),
+        "positions": tables.positions_where(journal, "m.id > ?", [last["marks"]]),
+        "equity": equity,
+        "metrics": [row for account in judged for row in _metrics(journal, account)],
+    }
+
+
+def _touched_orders(last: Mapping[str, int]) -> tuple[str, list[object]]:
+    where = (
+        "i.client_order_id IN (SELECT client_order_id FROM order_events WHERE id > ?"
+        " UNION SELECT client_order_id FROM decisions WHERE id > ?"
+        " UNION SELECT client_order_id FROM fills WHERE id > ?)"
+    )
+    return where, [last["order_events"], last["decisions"], last["fills"]]
+
+
+def _revalued(changed: Sequence[sqlite3.Row]) -> dict[str, date]:
+    """Account to the first session whose equity row is new or, because of a late deposit, different."""
+    since: dict[str, date] = {}
+    for row in changed:
+        session = date.fromisoformat(row["session"])
+        since[row["account"]] = min(session, since.get(row["account"], session))
+    return since
+
+
+def _order(row: tables.Row) -> tables.Row:
+    decision = row["decision"]
+    return {**row, "state": row["status"], "approved": None if decision is None else decision == "approved"}
+
+
+def _metrics(journal: Journal, account: str) -> list[tables.Row]:
+    from workbench.reports import figures
+
+    equity = tables.equity(journal, account=account)
+    if not equity:
+        return []
+    last = equity[-1]["session"]
+    fills = [row for row in tables.fills(journal, account=account) if row["session"] <= last]
+    return [
+        {"account": account, "metric": name, "session": last, "value": figures.finite(value)}
+        for name, value in figures.summary(equity, fills).items()
+    ]
+
+
+def _write(connection: Connection, table: schema.Table, rows: Sequence[tables.Row]) -> None:
+    """Insert or replace rows: sent as one JSON text and cast by DuckDB, far faster than row by row."""
+    types = json.dumps([{column.name: column.type if column.type != "JSON" else "VARCHAR" for column in table.columns}])
+    names = ", ".join(f'"{name}"' for name in table.names)
+    for start in range(0, len(rows), _CHUNK):
+        chunk = [{name: _plain(row[name]) for name in table.names} for row in rows[start : start + _CHUNK]]
+        connection.execute(
+            f"INSERT OR REPLACE INTO {table.name} ({names})"
+            f" SELECT row.* FROM (SELECT unnest(from_json_strict(?, '{types}')) AS row)",
+            [json.dumps(chunk, allow_nan=False)],
+        )
+
+
+def _plain(value: object) -> object:
+    """A value as JSON text that DuckDB casts to the column's type without loss."""
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return value

@@ -1,0 +1,251 @@
+"""One frozen ``Settings`` from ``workbench.toml`` and the environment.
+
+The file is looked up from the working directory upwards, or named by ``WORKBENCH_CONFIG``.
+Any key can be overridden by the environment: ``WORKBENCH_RISK__MAX_ORDER_VALUE_USD=5000``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from workbench.errors import ConfigError, nearest
+
+CONFIG_NAME = "workbench.toml"
+_PREFIX = "WORKBENCH_"
+# Variables with the prefix that carry the context of a run, not a setting.
+RESERVED = frozenset({"WORKBENCH_CONFIG", "WORKBENCH_RUN", "WORKBENCH_STEP"})
+
+_NAME = r"[a-z][a-z0-9_-]{0,31}"
+Usd = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[Decimal, Field(ge=0, le=1, allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=f"^{_NAME}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class AccountSettings(_Section):
+    """The account that pipelines trade."""
+
+    name: Name = "paper"
+    broker: Literal["paper"] = "paper"
+    starting_cash_usd: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] = Decimal(100_000)
+
+
+class CostSettings(_Section):
+    """What the paper exchange charges, and every backtest assumes."""
+
+    commission_per_share_usd: Usd = Decimal("0.005")
+    commission_min_usd: Usd = Decimal("1.00")
+    slippage_bps: Annotated[Decimal, Field(ge=0, le=1000, allow_inf_nan=False)] = Decimal(2)
+
+
+class PlannerSettings(_Section):
+    """How targets become orders."""
+
+    cash_buffer: Fraction = Decimal("0.02")
+    min_trade_value_usd: Usd = Decimal(100)
+    tolerance: Fraction = Decimal("0.005")
+
+
+class RiskSettings(_Section):
+    """Limits that no order passes, whichever notebook it comes from. Exposures are multiples of equity."""
+
+    max_order_value_usd: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] = Decimal(75_000)
+    market_order_buffer: Fraction = Decimal("0.01")
+    max_gross_exposure: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] = Decimal("1.05")
+    max_net_exposure: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] = Decimal("1.05")
+    max_name_exposure: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] = Decimal("0.60")
+    price_collar: Annotated[Decimal, Field(gt=0, le=1, allow_inf_nan=False)] = Decimal("0.05")
+    allow_short: bool = False
+
+
+class PathSettings(_Section):
+    """Folders, relative to the file that names them."""
+
+    data: Path = Path("data")
+    sample: Path = Path("data/sample")
+    pipelines: Path = Path("pipelines")
+    notebooks: Path = Path("notebooks")
+
+
+class Settings(_Section):
+    """Everything that can be configured. ``home`` is the folder of the configuration file."""
+
+    home: Path
+    calendar: str = "XNYS"
+    account: AccountSettings = AccountSettings()
+    costs: CostSettings = CostSettings()
+    planner: PlannerSettings = PlannerSettings()
+    risk: RiskSettings = RiskSettings()
+    paths: PathSettings = PathSettings()
+
+    @property
+    def config_file(self) -> Path:
+        return self.home / CONFIG_NAME
+
+    @property
+    def data_dir(self) -> Path:
+        return self.home / self.paths.data
+
+    @property
+    def sample_dir(self) -> Path:
+        return self.home / self.paths.sample
+
+    @property
+    def lake_dir(self) -> Path:
+        return self.data_dir / "lake"
+
+    @property
+    def journal_file(self) -> Path:
+        return self.data_dir / "journal.sqlite"
+
+    @property
+    def reports_file(self) -> Path:
+        return self.data_dir / "reports.duckdb"
+
+    @property
+    def tearsheets_dir(self) -> Path:
+        return self.data_dir / "reports"
+
+    @property
+    def runs_dir(self) -> Path:
+        return self.data_dir / "runs"
+
+    @property
+    def exchange_dir(self) -> Path:
+        return self.data_dir / "exchange"
+
+    @property
+    def pipelines_dir(self) -> Path:
+        return self.home / self.paths.pipelines
+
+    @property
+    def notebooks_dir(self) -> Path:
+        return self.home / self.paths.notebooks
+
+
+def find_config(start: Path, env: Mapping[str, str]) -> Path:
+    """Find the configuration file from ``start`` upwards.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, or ``WORKBENCH_CONFIG`` names a file that does not exist.
+    """
+    named = env.get("WORKBENCH_CONFIG")
+    if named:
+        file = Path(named).expanduser()
+        if not file.is_file():
+            raise ConfigError(f"WORKBENCH_CONFIG names {named}, which is not a file")
+        return file.resolve()
+    start = start.resolve()
+    for folder in (start, *start.parents):
+        if (folder / CONFIG_NAME).is_file():
+            return folder / CONFIG_NAME
+    raise ConfigError(
+        f"no {CONFIG_NAME} in {start} or above",
+        hint="change to the workbench folder, or set WORKBENCH_CONFIG to the file",
+    )
+
+
+def load_settings(start: Path | None = None, env: Mapping[str, str] | None = None) -> Settings:
+    """Read the configuration, apply the environment, check every value.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing or broken or a value is wrong; the message names file and key.
+    """
+    env = os.environ if env is None else env
+    file = find_config(start or Path.cwd(), env)
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read: {error}") from error
+    overridden = _apply_environment(values, env)
+    try:
+        return Settings(home=file.parent, **values)
+    except ValidationError as error:
+        raise ConfigError(_describe(error, file, overridden)) from error
+    except TypeError as error:  # a top-level key named home
+        raise ConfigError(f"{file}: {error}") from error
+
+
+def account_name(text: str) -> str:
+    """Check the name of an account; it names files, so it is short and plain.
+
+    Raises
+    ------
+    ConfigError
+        If it is not lower-case letters, digits, ``-`` and ``_``, letter first, at most 32 characters.
+    """
+    if not re.fullmatch(_NAME, text):
+        raise ConfigError(
+            f"{text!r} cannot be the name of an account",
+            hint="use lower-case letters, digits, - and _, a letter first, at most 32 characters",
+        )
+    return text
+
+
+def describe_errors(error: ValidationError, model: type[BaseModel]) -> str:
+    """Put a validation error into words: each wrong key, what it got and what is allowed."""
+    return "; ".join(_one(dict(item), model) for item in error.errors())
+
+
+def _apply_environment(values: dict[str, Any], env: Mapping[str, str]) -> set[str]:
+    """Set ``WORKBENCH_SECTION__KEY`` values into ``values``; return the dotted keys that were set."""
+    changed = set()
+    for variable in sorted(env):
+        if not variable.startswith(_PREFIX) or variable in RESERVED:
+            continue
+        keys = variable.removeprefix(_PREFIX).lower().split("__")
+        table = values
+        for key in keys[:-1]:
+            table = table.setdefault(key, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"the environment variable {variable} names a section that is a value")
+        table[keys[-1]] = env[variable]
+        changed.add(".".join(keys))
+    return changed
+
+
+def _describe(error: ValidationError, file: Path, overridden: set[str]) -> str:
+    where = str(file)
+    keys = {".".join(str(part) for part in item["loc"]) for item in error.errors()}
+    if keys & overridden:
+        where = f"{file} and the environment"
+    return f"{where}: {describe_errors(error, Settings)}"
+
+
+def _one(item: dict[str, Any], model: type[BaseModel]) -> str:
+    location = [str(part) for part in item["loc"]]
+    key = ".".join(location)
+    if item["type"] == "extra_forbidden":
+        return f"unknown key {key!r}, {nearest(location[-1], _keys(model, location[:-1]))}"
+    if item["type"] == "missing":
+        return f"{key}: missing"
+    got = f" (got {item['input']!r})" if not isinstance(item["input"], dict) else ""
+    message = str(item["msg"])
+    return f"{key}: {message[0].lower()}{message[1:]}{got}"
+
+
+def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
+    """The valid keys of the section at ``path``; an unresolvable step ends at the section above."""
+    for part in path:
+        field = model.model_fields.get(part)
+        annotation = field.annotation if field else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return [name for name in model.model_fields if name != "home"]

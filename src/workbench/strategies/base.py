@@ -1,0 +1,30 @@
+"""The contract that research, backtest, paper and live share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from workbench.data.bars import Bars
+
+
+class Strategy(BaseModel, ABC):
+    """A frozen model whose fields are the strategy's parameters: typed, bounded, documented.
+
+    A subclass is one file in this package and implements :meth:`weights`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @abstractmethod
+    def weights(self, bars: Bars) -> pd.DataFrame:
+        """Target weights for every session of ``bars``.
+
+        Returns
+        -------
+        A float64 frame of the shape of ``bars.close`` (sessions x symbols): the fraction of equity to
+        hold of each symbol, decided on the close of the row's session and traded at the next open.
+        Zero means out; never NaN. Row t may use only rows up to t.
+        """

@@ -1,0 +1,124 @@
+"""Trouble around a run: a locked reports file, the kill switch, a denial, a failing notebook, a full account."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import nbformat
+import pytest
+from support.homes import make_home, workbench
+
+SESSION = "2013-02-28"
+
+
+def orders(home: Path) -> list[dict[str, Any]]:
+    rows = json.loads(workbench(home, "orders", "--json").stdout)
+    assert isinstance(rows, list)
+    return rows
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return make_home(tmp_path / "home")
+
+
+@pytest.fixture
+def holder(home: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has the reports database open for writing, as DBeaver or a notebook would."""
+    code = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); input()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(home / "data" / "reports.duckdb")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "open\n"
+    yield process
+    if process.poll() is None:
+        process.communicate("\n")
+
+
+def test_a_locked_reports_database_delays_the_report_only(home: Path, holder: subprocess.Popen[str]) -> None:
+    done = workbench(home, "run", "daily", "--session", SESSION)
+    assert done.returncode == 0, done.stderr
+    assert "reports.duckdb is locked by" in done.stdout
+    assert str(holder.pid) in done.stdout
+    assert (home / "data" / "reports" / "paper" / f"{SESSION}.html").is_file()
+    holder.communicate("\n")
+    assert workbench(home, "run", "daily", "--session", "2013-03-01").returncode == 0
+    with duckdb.connect(str(home / "data" / "reports.duckdb"), read_only=True) as reports:
+        runs = reports.execute("SELECT session::VARCHAR, state FROM runs ORDER BY session").fetchall()
+        counted = reports.execute("SELECT count(*) FROM orders").fetchall()
+    assert runs == [(SESSION, "succeeded"), ("2013-03-01", "succeeded")]
+    assert counted == [(len(orders(home)),)]
+
+
+def test_a_halt_stops_orders_survives_a_restart_and_is_lifted_by_hand(home: Path) -> None:
+    assert "HALTED" in workbench(home, "halt", "--reason", "drill").stdout
+    done = workbench(home, "run", "daily", "--session", SESSION)
+    assert done.returncode == 0, done.stderr
+    rows = orders(home)
+    assert [(row["status"], row["gate"]) for row in rows] == [("denied", "trading_state")] * 2
+    assert "denied: buy" in done.stdout
+    status = json.loads(workbench(home, "status", "--json").stdout)
+    assert [row["trading"] for row in status] == ["halted"]
+    assert "ACTIVE" in workbench(home, "resume").stdout
+    assert workbench(home, "run", "daily", "--session", SESSION, "--amend").returncode == 0
+    assert [row["status"] for row in orders(home)] == ["denied", "denied", "accepted", "accepted"]
+
+
+def test_a_limit_denies_and_the_report_says_which(home: Path) -> None:
+    done = workbench(home, "run", "daily", "--session", SESSION, WORKBENCH_RISK__MAX_ORDER_VALUE_USD="1000")
+    assert done.returncode == 0, done.stderr
+    assert {row["gate"] for row in orders(home)} == {"max_order_value"}
+    page = (home / "data" / "reports" / "paper" / f"{SESSION}.html").read_text()
+    assert "over 1000 USD" in page
+
+
+def test_a_failing_cell_fails_the_run_and_the_same_command_resumes_it(home: Path) -> None:
+    notebook = home / "pipelines" / "report.ipynb"
+    good = notebook.read_text()
+    broken = nbformat.reads(good, as_version=4)
+    broken.cells[-2].source = "1 / 0"
+    nbformat.write(broken, notebook)
+    done = workbench(home, "run", "daily", "--session", SESSION)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "report.ipynb" in line
+    assert "ZeroDivisionError" in line
+    (run,) = json.loads(workbench(home, "runs", "--json").stdout)
+    assert (run["state"], run["exit_code"]) == ("failed", 1)
+    before = orders(home)
+    assert [row["status"] for row in before] == ["accepted", "accepted"]
+    notebook.write_text(good)
+    done = workbench(home, "run", "daily", "--session", SESSION)
+    assert done.returncode == 0, done.stderr
+    assert "attempt 2" in done.stdout
+    assert orders(home) == before
+
+
+def test_an_account_does_not_go_back_in_time(home: Path) -> None:
+    assert workbench(home, "run", "daily", "--session", SESSION).returncode == 0
+    done = workbench(home, "run", "daily", "--session", "2013-02-27")
+    assert done.returncode == 64
+    assert "at the close of 2013-02-28; it cannot go back to 2013-02-27; use --account NAME" in done.stderr
+    fresh = workbench(home, "run", "daily", "--session", "2013-02-27", "--account", "second")
+    assert fresh.returncode == 0, fresh.stderr
+    assert {row["account"] for row in orders(home)} == {"paper", "second"}
+
+
+def test_the_reports_database_can_be_lost_and_made_again(home: Path) -> None:
+    assert workbench(home, "run", "daily", "--session", SESSION).returncode == 0
+    file = home / "data" / "reports.duckdb"
+    with duckdb.connect(str(file), read_only=True) as reports:
+        before = reports.execute("SELECT client_order_id, quantity FROM orders ORDER BY 1").fetchall()
+    assert before
+    file.unlink()
+    assert workbench(home, "reports", "rebuild").returncode == 0
+    with duckdb.connect(str(file), read_only=True) as reports:
+        assert reports.execute("SELECT client_order_id, quantity FROM orders ORDER BY 1").fetchall() == before

@@ -1,0 +1,43 @@
+"""A finished notebook becomes one page that stands on its own."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+
+from workbench.errors import JobError
+from workbench.jobs.engine import execute
+from workbench.jobs.notebooks import prepare, to_html
+
+
+def test_a_page_shows_what_the_notebook_shows_and_loads_nothing(pool, fixtures, tmp_path):
+    execute(fixtures / "ok.ipynb", tmp_path / "out.ipynb", {"symbol": "IBM"}, pool=pool)
+    page = to_html(tmp_path / "out.ipynb")
+    assert page == tmp_path / "out.html"
+    text = page.read_text(encoding="utf-8")
+    assert "Three cells that end well" in text
+    assert "IBM 2 nobody" in text
+    assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", text)
+
+
+def test_a_page_of_a_failed_notebook_says_so_at_the_top(pool, fixtures, tmp_path):
+    with pytest.raises(JobError):
+        execute(fixtures / "error.ipynb", tmp_path / "out.ipynb", {}, pool=pool)
+    text = to_html(tmp_path / "out.ipynb").read_text(encoding="utf-8")
+    assert "NotebookFailed: error.ipynb, cell [2]: ValueError" in text
+
+
+def test_a_file_that_is_no_notebook_gets_no_page(tmp_path):
+    (tmp_path / "bad.ipynb").write_text("nope")
+    with pytest.raises(JobError, match=r"no page of .*bad\.ipynb: Notebook does not appear to be JSON"):
+        to_html(tmp_path / "bad.ipynb")
+    assert not (tmp_path / "bad.html").exists()
+
+
+def test_preparing_changes_nothing(fixtures, tmp_path):
+    shutil.copy(fixtures / "ok.ipynb", tmp_path / "a.ipynb")
+    before = to_html(tmp_path / "a.ipynb").read_text(encoding="utf-8")
+    prepare()
+    assert to_html(tmp_path / "a.ipynb").read_text(encoding="utf-8") == before

@@ -1,0 +1,316 @@
+"""The reference engine against books kept by hand."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from workbench.errors import ConfigError, DataError
+from workbench.research.backtest import Assumptions, backtest
+from workbench.settings import Settings
+
+NAN = float("nan")
+COSTS = Assumptions(
+    capital_usd=10_000.0,
+    commission_per_share_usd=0.01,
+    commission_min_usd=1.0,
+    slippage_bps=10.0,
+    cash_buffer=0.02,
+    min_trade_value_usd=100.0,
+    tolerance=0.0,
+)
+
+
+def run(made: Any, scripted: Any, weights: dict[str, list[float]], costs: Assumptions = COSTS, **window: Any) -> Any:
+    table = pd.DataFrame(weights, index=made.raw.sessions)
+    return backtest(scripted(table), made.split, made.raw, made.actions, assumptions=costs, **window)
+
+
+def test_a_purchase_and_its_exit_give_the_books_worked_out_by_hand(market: Any, scripted: Any) -> None:
+    made = market({"A": [49, 51, 53]}, {"A": [50, 52, 54]})
+    done = run(made, scripted, {"A": [0.5, 0.0, 0.0]})
+    # 10000 x 0.98 x 0.5 / 50 = 98 shares at 51 x 1.001 = 51.051, fee max(1, 0.98) = 1:
+    # cash 10000 - 5002.998 - 1 = 4996.002, equity 4996.002 + 98 x 52.
+    # Out at 53 x 0.999 = 52.947: cash 4996.002 + 5188.806 - 1.
+    assert done.cash.tolist() == pytest.approx([10_000.0, 4_996.002, 10_183.808], abs=1e-9)
+    assert done.equity.tolist() == pytest.approx([10_000.0, 10_092.002, 10_183.808], abs=1e-9)
+    assert done.positions["A"].tolist() == [0, 98, 0]
+    days = list(made.raw.sessions)
+    assert done.fills.drop(columns=["price"]).to_numpy().tolist() == [
+        [days[0], days[1], "A", "buy", 98.0, 1.0],
+        [days[1], days[2], "A", "sell", 98.0, 1.0],
+    ]
+    assert done.fills["price"].tolist() == pytest.approx([51.051, 52.947], abs=1e-12)
+    assert done.engine == "workbench"
+
+
+def test_the_fee_is_per_share_above_the_minimum(market: Any, scripted: Any) -> None:
+    done = run(market({"A": [1, 1]}, {"A": [1, 1]}), scripted, {"A": [1, 1]})
+    assert done.fills[["quantity", "fee"]].to_numpy().tolist() == [[9800.0, 98.0]]
+
+
+def test_a_target_that_is_exactly_whole_is_not_rounded_down(market: Any, scripted: Any) -> None:
+    # 0.1 has no exact float: 10000 x 0.98 x 0.1 / 0.98 = 1000 shares, which floats may miss by a hair.
+    done = run(market({"A": [0.98, 0.98]}, {"A": [0.98, 0.98]}), scripted, {"A": [0.1, 0.1]})
+    assert done.positions["A"].tolist() == [0, 1000]
+
+
+def test_weights_are_rounded_to_nine_decimals(market: Any, scripted: Any) -> None:
+    costs = Assumptions(capital_usd=1e9, cash_buffer=0.0, min_trade_value_usd=0.0, tolerance=0.0)
+    # 1/3 becomes 0.333333333: 3,333,333,330 shares of 0.10 USD, where a third would be 3,333,333,333.
+    # 0.0000000004 becomes 0: nothing is bought.
+    made = market({"A": [0.1, 0.1], "B": [1e-3, 1e-3]}, {"A": [0.1, 0.1], "B": [1e-3, 1e-3]})
+    done = run(made, scripted, {"A": [1 / 3, 1 / 3], "B": [4e-10, 4e-10]}, costs)
+    assert done.positions.iloc[1].to_dict() == {"A": 3_333_333_330, "B": 0}
+
+
+def test_small_changes_are_not_traded_but_exits_always_are(market: Any, scripted: Any) -> None:
+    made = market({"A": [10] * 4}, {"A": [10] * 4})
+    costs = Assumptions(
+        capital_usd=1000,
+        commission_per_share_usd=0,
+        commission_min_usd=0,
+        slippage_bps=0,
+        cash_buffer=0,
+        tolerance=0,
+    )
+    # 9 shares are worth 90, below 100: not bought. 10 are. 10 -> 1 is not sold, 10 -> 0 is.
+    done = run(made, scripted, {"A": [0.09, 0.10, 0.01, 0]}, costs)
+    assert done.positions["A"].tolist() == [0, 0, 10, 10]
+    done = run(made, scripted, {"A": [0.10, 0.10, 0.0, 0]}, costs)
+    assert done.fills[["side", "quantity"]].to_numpy().tolist() == [["buy", 10.0], ["sell", 10.0]]
+
+
+def test_an_exit_below_the_minimum_value_is_traded(market: Any, scripted: Any) -> None:
+    made = market({"A": [10, 10, 1, 1]}, {"A": [10, 10, 1, 1]})
+    costs = Assumptions(capital_usd=1000, cash_buffer=0, slippage_bps=0)
+    done = run(made, scripted, {"A": [0.5, 0.5, 0.0, 0.0]}, costs)
+    assert done.positions["A"].tolist() == [0, 50, 50, 0]  # 50 x 1 USD is below 100 USD
+
+
+def test_the_tolerance_is_a_share_of_equity(market: Any, scripted: Any) -> None:
+    made = market({"A": [10] * 3}, {"A": [10] * 3})
+    costs = Assumptions(
+        capital_usd=100_000,
+        cash_buffer=0,
+        slippage_bps=0,
+        commission_min_usd=0,
+        commission_per_share_usd=0,
+        tolerance=0.01,
+    )
+    # 0.5 -> 0.5099 is 990 USD, below 1000; 0.5 -> 0.51 is 1000.
+    assert run(made, scripted, {"A": [0.5, 0.5099, 0]}, costs).positions["A"].tolist() == [0, 5000, 5000]
+    assert run(made, scripted, {"A": [0.5, 0.51, 0]}, costs).positions["A"].tolist() == [0, 5000, 5100]
+
+
+def test_sells_fill_before_buys(market: Any, scripted: Any) -> None:
+    made = market({"A": [10] * 3, "B": [10] * 3}, {"A": [10] * 3, "B": [10] * 3})
+    done = run(made, scripted, {"A": [0, 1, 1], "B": [1, 0, 0]})
+    assert done.fills[["symbol", "side"]].to_numpy().tolist() == [["B", "buy"], ["B", "sell"], ["A", "buy"]]
+
+
+def test_a_symbol_without_a_bar_is_left_alone_and_marked_at_its_last_close(market: Any, scripted: Any) -> None:
+    made = market({"A": [10, 10, NAN, 20]}, {"A": [10, 12, NAN, 20]})
+    done = run(made, scripted, {"A": [0.5, 0.5, 0.0, 0.0]})
+    # The decision of the third session finds no bar, so nothing is sold at the fourth open.
+    assert done.positions["A"].tolist()[1] == 490
+    assert done.fills["side"].tolist()[0] == "buy"
+    assert done.equity.iloc[2] == pytest.approx(done.cash.iloc[2] + done.positions["A"].iloc[2] * 12)
+    assert done.positions["A"].iloc[3] == done.positions["A"].iloc[2]
+
+
+def test_an_order_that_meets_no_bar_expires(market: Any, scripted: Any) -> None:
+    made = market({"A": [10, NAN, 10]}, {"A": [10, NAN, 10]})
+    done = run(made, scripted, {"A": [0.5, 0, 0.0]})
+    assert done.fills.empty
+    assert done.equity.tolist() == [10_000.0] * 3
+
+
+def test_a_split_multiplies_shares_and_pays_the_fraction_at_the_open(market: Any, scripted: Any) -> None:
+    made = market({"A": [49, 51, 36, 36]}, {"A": [50, 52, 36, 36]}, [("A", "2013-01-04", "split", 1.5)])
+    costs = Assumptions(capital_usd=10_000, cash_buffer=0.0, slippage_bps=0, tolerance=0.4)
+    done = run(made, scripted, {"A": [0.505, 0.505, 0.505, 0]}, costs)
+    # 101 shares x 1.5 = 151.5: half a share is paid out at 36.
+    assert done.positions["A"].tolist() == [0, 101, 151, 151]
+    assert done.cash.diff().iloc[2] == pytest.approx(18.0, abs=1e-9)
+
+
+def test_a_split_multiplies_the_order_that_waits(market: Any, scripted: Any) -> None:
+    made = market({"A": [50, 25, 25]}, {"A": [50, 25, 25]}, [("A", "2013-01-03", "split", 2.0)])
+    assert run(made, scripted, {"A": [0.5, 0.5, 0]}).fills["quantity"].tolist()[0] == 196.0
+
+
+def test_an_exit_that_waits_through_a_split_leaves_nothing_behind(market: Any, scripted: Any) -> None:
+    made = market({"A": [50, 50, 33, 33]}, {"A": [50, 50, 33, 33]}, [("A", "2013-01-04", "split", 1.5)])
+    done = run(made, scripted, {"A": [0.505, 0.0, 0, 0]})
+    bought, sold = done.fills["quantity"]
+    assert (bought, sold) == (98.0, 147.0)  # floor(10000 x 0.98 x 0.505 / 50) = 98, x 1.5
+    assert done.positions["A"].iloc[-1] == 0
+
+
+def test_a_reverse_split_pays_out_what_is_less_than_a_share(market: Any, scripted: Any) -> None:
+    made = market({"A": [1, 1, 10, 10]}, {"A": [1, 1, 10, 10]}, [("A", "2013-01-04", "split", 0.1)])
+    costs = Assumptions(capital_usd=1005, cash_buffer=0, slippage_bps=0, tolerance=0.4)
+    done = run(made, scripted, {"A": [1, 1, 1, 1]}, costs)
+    # 1005 shares become 100, and half a share of 10 USD is 5 USD.
+    assert done.positions["A"].tolist() == [0, 1005, 100, 100]
+    assert done.cash.diff().iloc[2] == pytest.approx(5.0, abs=1e-9)
+
+
+def test_a_dividend_credits_the_shares_held_before_the_open(market: Any, scripted: Any) -> None:
+    made = market({"A": [50] * 4}, {"A": [50] * 4}, [("A", "2013-01-04", "dividend", 0.5)])
+    # 98 shares were bought on the 3rd; the exit fills on the 4th after the credit.
+    assert run(made, scripted, {"A": [0.5, 0.5, 0.5, 0]}).cash.diff().iloc[2] == pytest.approx(49.0)
+    # Bought at the open of the ex-date: nothing is owed.
+    done = run(made, scripted, {"A": [0, 0.5, 0.5, 0]})
+    assert done.cash.iloc[2] == pytest.approx(10_000 - 98 * 50.05 - 1)
+
+
+def test_an_action_on_a_day_without_a_session_applies_before_the_next_open(market: Any, scripted: Any) -> None:
+    # 2013-01-05 is a Saturday, between the third and the fourth session.
+    made = market({"A": [50] * 4}, {"A": [50] * 4}, [("A", "2013-01-05", "dividend", 1.0)])
+    assert run(made, scripted, {"A": [0.5] * 4}).cash.diff().iloc[3] == pytest.approx(98.0)
+
+
+def test_a_split_while_a_symbol_does_not_trade_keeps_its_value(market: Any, scripted: Any) -> None:
+    made = market({"A": [50, 50, NAN, 25]}, {"A": [50, 50, NAN, 25]}, [("A", "2013-01-04", "split", 2.0)])
+    done = run(made, scripted, {"A": [0.5, 0.5, 0, 0.5]})
+    assert done.positions["A"].tolist() == [0, 98, 196, 196]
+    assert done.equity.iloc[2] == pytest.approx(done.equity.iloc[1])
+
+
+def test_the_first_decision_falls_on_the_first_session_of_the_window(market: Any, scripted: Any) -> None:
+    made = market({"A": [10] * 5}, {"A": [10] * 5})
+    done = run(made, scripted, {"A": [0.5] * 5}, start=date(2013, 1, 4), end=date(2013, 1, 7))
+    assert [stamp.date() for stamp in done.equity.index] == [date(2013, 1, 4), date(2013, 1, 7)]
+    assert done.equity.iloc[0] == 10_000.0
+    assert done.fills["session"].tolist() == [pd.Timestamp("2013-01-07")]
+
+
+def test_the_strategy_sees_the_warm_up_but_nothing_after_the_end(market: Any) -> None:
+    from workbench.strategies.base import Strategy
+
+    seen = []
+
+    class Watcher(Strategy):
+        def weights(self, bars: Any) -> pd.DataFrame:
+            seen.append((bars.sessions[0].date(), bars.sessions[-1].date()))
+            return bars.close * 0.0
+
+    made = market({"A": [10] * 5}, {"A": [10] * 5})
+    backtest(
+        Watcher(),
+        made.split,
+        made.raw,
+        made.actions,
+        start=date(2013, 1, 4),
+        end=date(2013, 1, 7),
+        assumptions=COSTS,
+    )
+    assert seen == [(date(2013, 1, 2), date(2013, 1, 7))]
+
+
+def test_cash_positions_and_fills_add_up_over_thirteen_years(sample: Any, holder: Any) -> None:
+    done = backtest(holder, sample.split, sample.raw, sample.actions, assumptions=Assumptions())
+    sign = (done.fills["side"] == "buy") * 2 - 1
+    paid = (sign * done.fills["quantity"] * done.fills["price"] + done.fills["fee"]).sum()
+    # Dividends of 2013 on the shares of the evening before their ex-dates.
+    before = done.positions.shift(1)
+    received = sum(
+        before.loc[day, symbol] * value
+        for symbol, day, value in (
+            ("AAPL", "2013-02-07", 2.65),
+            ("MSFT", "2013-02-19", 0.23),
+            ("IBM", "2013-02-06", 0.85),
+        )
+    )
+    assert received > 100
+    assert done.cash.iloc[-1] == pytest.approx(100_000 - paid + received, abs=1e-6)
+    values = done.positions * sample.raw.close.ffill()
+    assert (done.cash + values.sum(axis=1) - done.equity).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (NAN, "A on 2013-01-03: weight given by Scripted is not a finite number: nan"),
+        (float("inf"), "A on 2013-01-03: .*not a finite number: inf"),
+        (-0.1, "A on 2013-01-03: .*negative .*: -0.1"),
+        (1.5, "weights of Scripted sum to 1.5 on 2013-01-03"),
+    ],
+)
+def test_impossible_weights_name_symbol_and_session(market: Any, scripted: Any, weight: float, message: str) -> None:
+    made = market({"A": [10] * 3}, {"A": [10] * 3})
+    with pytest.raises(DataError, match=message):
+        run(made, scripted, {"A": [0.5, weight, 0.5]})
+
+
+def test_a_weight_on_a_symbol_without_a_price_is_refused(market: Any, scripted: Any) -> None:
+    made = market({"A": [10, NAN]}, {"A": [10, NAN]})
+    with pytest.raises(DataError, match="A on 2013-01-03: has no price, but its weight given by Scripted is 0"):
+        run(made, scripted, {"A": [0.5, 0.5]})
+
+
+def test_weights_of_other_sessions_are_refused(market: Any) -> None:
+    from workbench.strategies.base import Strategy
+
+    class Short(Strategy):
+        def weights(self, bars: Any) -> pd.DataFrame:
+            return bars.close.iloc[1:] * 0.0
+
+    made = market({"A": [10] * 3}, {"A": [10] * 3})
+    with pytest.raises(DataError, match=r"Short\.weights returned other sessions or symbols"):
+        backtest(Short(), made.split, made.raw, made.actions, assumptions=COSTS)
+
+
+def test_an_empty_window_names_what_there_is(market: Any, scripted: Any) -> None:
+    made = market({"A": [10] * 3}, {"A": [10] * 3})
+    with pytest.raises(DataError, match="no sessions from 2014-01-01 to None; the bars cover 2013-01-02 to 2013-01-04"):
+        run(made, scripted, {"A": [0.5] * 3}, start=date(2014, 1, 1))
+
+
+def test_unsorted_and_repeated_sessions_are_refused(market: Any, holder: Any) -> None:
+    made = market({"A": [10] * 3}, {"A": [10] * 3})
+    for rows, message in (
+        ([0, 2, 1], "2013-01-03 follows 2013-01-04"),
+        ([0, 1, 1], "2013-01-03 follows 2013-01-03"),
+    ):
+        frame = made.raw.close.iloc[rows]
+        wrong = type(made.raw)(frame, frame, frame, frame, frame, "raw", 0)
+        with pytest.raises(DataError, match=message):
+            backtest(holder, made.split, wrong, made.actions, assumptions=COSTS)
+
+
+def test_bars_in_the_wrong_roles_are_refused(market: Any, holder: Any) -> None:
+    made = market({"A": [10] * 3}, {"A": [10] * 3})
+    with pytest.raises(DataError, match="fills need raw bars, not bars adjusted for split"):
+        backtest(holder, made.split, made.split, made.actions, assumptions=COSTS)
+    with pytest.raises(DataError, match="signals need bars adjusted for splits"):
+        backtest(holder, made.raw, made.raw, made.actions, assumptions=COSTS)
+    other = market({"B": [10] * 3}, {"B": [10] * 3})
+    with pytest.raises(DataError, match="A is in only one"):
+        backtest(holder, other.split, made.raw, made.actions, assumptions=COSTS)
+    longer = market({"A": [10] * 4}, {"A": [10] * 4})
+    with pytest.raises(DataError, match="session 2013-01-07 is in the raw bars but not"):
+        backtest(holder, made.split, longer.raw, made.actions, assumptions=COSTS)
+
+
+def test_impossible_prices_and_actions_are_refused(market: Any, scripted: Any) -> None:
+    with pytest.raises(DataError, match="A on 2013-01-03: has a raw open of 0"):
+        run(market({"A": [10, 0]}, {"A": [10, 10]}), scripted, {"A": [0.5, 0.5]})
+    with pytest.raises(DataError, match="A on 2013-01-03: has only one of open and close"):
+        run(market({"A": [10, NAN]}, {"A": [10, 10]}), scripted, {"A": [0.5, 0.5]})
+    for kind, value in (("split", 0.0), ("merger", 1.0), ("dividend", NAN)):
+        made = market({"A": [10, 10]}, {"A": [10, 10]}, [("A", "2013-01-03", kind, value)])
+        with pytest.raises(DataError, match=f"A: cannot apply action '{kind}' of .* with ex-date 2013-01-03"):
+            run(made, scripted, {"A": [0.5, 0.5]})
+
+
+def test_assumptions_come_from_the_settings_and_refuse_nonsense(tmp_path: Any) -> None:
+    assert Assumptions.from_settings(Settings(home=tmp_path)) == Assumptions()
+    for wrong in ({"capital_usd": 0.0}, {"slippage_bps": -1.0}, {"cash_buffer": 1.5}, {"tolerance": NAN}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            Assumptions(**wrong)

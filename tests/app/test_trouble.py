@@ -93,6 +93,8 @@ def test_a_failing_cell_fails_the_run_and_the_same_command_resumes_it(home: Path
     assert "ZeroDivisionError" in line
     (run,) = json.loads(workbench(home, "runs", "--json").stdout)
     assert (run["state"], run["exit_code"]) == ("failed", 1)
+    with duckdb.connect(str(home / "data" / "reports.duckdb"), read_only=True) as reports:
+        assert reports.execute("SELECT state, exit_code FROM runs").fetchall() == [("failed", 1)]
     before = orders(home)
     assert [row["status"] for row in before] == ["accepted", "accepted"]
     notebook.write_text(good)

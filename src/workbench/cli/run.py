@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workbench.cli.progress import TerminalWatcher, cancelling
-from workbench.errors import ConfigError, ParameterError
+from workbench.errors import ConfigError, JobError, ParameterError, WorkbenchError
 
 if TYPE_CHECKING:
     from workbench.app import Workbench
@@ -43,7 +43,7 @@ def run(
     with opened_runner(pipeline) as (workbench, runner, watcher):
         from workbench.jobs.runner import RunRequest  # loaded by now, while the kernels were warming up
 
-        with watcher:
+        with watcher, _failure_reported(runner):
             outcome = runner.run(RunRequest(pipeline, asked, parameters, account, amend))
         describe(workbench, outcome, runner.merge())
 
@@ -82,7 +82,7 @@ def replay_sessions(
     if not sessions:
         workbench.calendar.require_session(first)
     outcomes = []
-    with watcher:
+    with watcher, _failure_reported(runner):
         watcher.sessions(len(sessions))
         for session in sessions:
             outcomes.append(runner.run(RunRequest(pipeline, session, parameters, account)))
@@ -147,6 +147,19 @@ def opened_runner(pipeline: str) -> Iterator[tuple[Workbench, Runner, TerminalWa
             workbench.close()
         for failure in html.failures:
             typer.echo(f"workbench: a page was not written: {failure}", err=True)
+
+
+@contextmanager
+def _failure_reported(runner: Runner) -> Iterator[None]:
+    """Merge a run that failed into the reports, too; why it failed is told in any case."""
+    try:
+        yield
+    except JobError:
+        try:
+            runner.merge()
+        except WorkbenchError as error:
+            typer.echo(f"workbench: the reports could not be brought up to date: {error}", err=True)
+        raise
 
 
 def describe(workbench: Workbench, outcome: RunOutcome, holder: str) -> None:

@@ -219,8 +219,8 @@ def _spell(text: str, kind: Any) -> object:
             return Decimal(text)
         if kind is Path and text:
             return Path(text)
-    except (ValueError, InvalidOperation):
-        pass  # said below, in the same words for every type
+    except (ValueError, InvalidOperation) as error:
+        raise ValueError(f"{text!r} is not {_SPELLING[kind]}") from error
     if kind is str:
         return text
     raise ValueError(f"{text!r} is not {_SPELLING[kind]}")

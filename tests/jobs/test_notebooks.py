@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 
+import nbformat
 import pytest
 
 from workbench.errors import JobError
@@ -41,3 +42,12 @@ def test_preparing_changes_nothing(fixtures, tmp_path):
     before = to_html(tmp_path / "a.ipynb").read_text(encoding="utf-8")
     prepare()
     assert to_html(tmp_path / "a.ipynb").read_text(encoding="utf-8") == before
+
+
+def test_a_progress_bar_is_one_line_on_the_page(tmp_path):
+    moves = [nbformat.v4.new_output("stream", name="stderr", text=f"\r{share}% done") for share in (0, 50, 100)]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("work()", outputs=moves)])
+    nbformat.write(notebook, tmp_path / "bar.ipynb")
+    text = to_html(tmp_path / "bar.ipynb").read_text(encoding="utf-8")
+    assert "100% done" in text
+    assert "50% done" not in text

@@ -5,6 +5,7 @@ The three share the weights and nothing else: cash, positions, fees and marking 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Any
 
@@ -219,3 +220,36 @@ def test_metrics_of_the_engines_are_computed_alike(sample: Any) -> None:
     theirs = zipline_engine.backtest(strategy, sample.split, sample.raw, sample.actions, **how)
     assert theirs.metrics == metrics.summary(theirs.equity, theirs.cash, theirs.fills)
     assert theirs.engine == "zipline"
+
+
+def test_a_sweep_in_chunks_shows_each_and_gives_the_same_numbers(sample: Any) -> None:
+    how = {"start": date(2012, 6, 1), "end": date(2013, 3, 1), "assumptions": Assumptions()}
+    grid = [MovingAverageCrossover(fast=fast, slow=40) for fast in range(2, 38)]
+    seen: list[int] = []
+
+    def watch(chunks: list[Any]) -> Iterator[Any]:
+        for chunk in chunks:
+            seen.append(len(chunk))
+            yield chunk
+
+    swept = vectorbt_engine.sweep(grid, sample.split, progress=watch, **how)
+    assert seen == [16, 16, 4]
+    alone = vectorbt_engine.sweep(grid[30:], sample.split, **how)
+    pd.testing.assert_frame_equal(swept.iloc[30:], alone)
+
+
+def test_zipline_shows_every_session_it_goes_through(sample: Any) -> None:
+    how = {"start": date(2013, 1, 2), "end": date(2013, 3, 1), "assumptions": Assumptions()}
+    strategy = strategies.load("momentum", {})
+    seen: list[int] = []
+
+    def watch(events: Iterable[Any], *, total: int, unit: str) -> Iterator[Any]:
+        assert (total, unit) == (41, "session")
+        for event in events:
+            seen.append(1)
+            yield event
+
+    watched = zipline_engine.backtest(strategy, sample.split, sample.raw, sample.actions, progress=watch, **how)
+    alone = zipline_engine.backtest(strategy, sample.split, sample.raw, sample.actions, **how)
+    assert len(seen) == 41
+    pd.testing.assert_series_equal(watched.equity, alone.equity)

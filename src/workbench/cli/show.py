@@ -23,26 +23,18 @@ def register(app: typer.Typer) -> None:
 
 def status(as_json: Json = False) -> None:
     """Every account: trading state, session, equity, orders that may still fill, last run."""
+    from workbench.journal import OrderJournal
+    from workbench.journal.orders import EVERY_ACCOUNT
     from workbench.reports.status import status as read_status
 
-    columns = [
-        "account",
-        "trading",
-        "session",
-        "equity",
-        "cash",
-        "positions",
-        "open_orders",
-        "last_run",
-        "last_state",
-    ]
+    columns = ["account", "trading", "session", "equity", "cash", "positions", "open_orders", "last_run", "last_state"]
     with journal() as book:
-        show(
-            read_status(book),
-            columns,
-            as_json=as_json,
-            empty="no account yet; `workbench run daily` opens one",
-        )
+        rows = read_status(book)
+        halted = OrderJournal(book).halted()
+    show(rows, columns, as_json=as_json, empty="no account yet; `workbench run daily` opens one")
+    for scope, state, why, actor, at in () if as_json else halted:
+        who = "every account" if scope == EVERY_ACCOUNT else f"account {scope}"
+        typer.echo(f"{state.value.upper()}: {who}, by {actor} at {at[:16]}: {why}")
 
 
 def orders(account: Account = None, session: Session = None, as_json: Json = False) -> None:

@@ -56,7 +56,10 @@ def prepare() -> None:
 def _exporter() -> HTMLExporter:
     with imports_without("rfc3987_syntax"):
         from nbconvert.exporters import HTMLExporter
+        from nbconvert.preprocessors import CoalesceStreamsPreprocessor
     exporter = HTMLExporter(template_name="lab")  # type: ignore[no-untyped-call]  # nbconvert has no types
     for url in ("require_js_url", "mathjax_url", "jquery_url", "jupyter_widgets_base_url", "mermaid_js_url"):
         setattr(exporter, url, "")
+    # a progress bar is one line on the page, not one for every time it moved
+    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)  # type: ignore[no-untyped-call]  # as above
     return exporter

@@ -16,7 +16,7 @@ a buy always fills in full             limited by cash                     the o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -31,6 +31,9 @@ from workbench.research.inputs import Array, Inputs, event_arrays, prepare
 from workbench.research.result import Assumptions, BacktestResult, FillRow
 from workbench.strategies.base import Strategy
 
+# How a long loop is shown: a function from what is looped over to the same, such as tqdm.tqdm.
+Progress = Callable[[list[Any]], Iterable[Any]]
+_CHUNK = 16
 _METRICS = ("total_return", "cagr", "volatility", "sharpe", "max_drawdown")
 
 
@@ -41,8 +44,9 @@ def sweep(
     start: date | None = None,
     end: date | None = None,
     assumptions: Assumptions,
+    progress: Progress = list,
 ) -> pd.DataFrame:
-    """Simulate many strategies in one call of vectorbt, to screen them.
+    """Simulate many strategies in vectorbt, some at a time, to screen them.
 
     Each is rebalanced at every open to the weights decided on the close before, in fractions of a
     share; slippage and the commission per share are charged. Use :func:`workbench.research.backtest`
@@ -54,6 +58,8 @@ def sweep(
         Of one class, differing in parameters.
     bars
         Adjusted for splits, or for splits and dividends.
+    progress
+        Wraps the list that is worked through, such as ``tqdm.tqdm`` for a progress bar.
 
     Returns
     -------
@@ -70,7 +76,15 @@ def sweep(
         raise DataError("a sweep needs at least one strategy, and all of one class with parameters")
     as_traded = Bars(bars.open, bars.high, bars.low, bars.close, bars.volume, "raw", bars.snapshot)
     none = pd.DataFrame(columns=["symbol", "ex_date", "kind", "value"])
-    runs = [prepare(strategy, bars, as_traded, none, start, end) for strategy in strategies]
+    rows: list[list[float]] = []
+    for chunk in progress([strategies[at : at + _CHUNK] for at in range(0, len(strategies), _CHUNK)]):
+        rows += _sweep([prepare(strategy, bars, as_traded, none, start, end) for strategy in chunk], assumptions)
+    index = pd.MultiIndex.from_frame(pd.DataFrame([strategy.model_dump() for strategy in strategies]))
+    return pd.DataFrame(rows, index=index, columns=[*_METRICS, "orders"]).astype({"orders": int})
+
+
+def _sweep(runs: list[Inputs], assumptions: Assumptions) -> list[list[float]]:
+    """The metrics of some strategies on the same bars, from one call of vectorbt."""
     opens = np.tile(runs[0].open, (1, len(runs)))
     portfolio = _portfolio(
         opens,
@@ -83,14 +97,12 @@ def sweep(
         init_cash=assumptions.capital_usd,
     )
     values = portfolio.value().to_numpy().reshape(len(runs[0].sessions), len(runs))
-    orders = np.bincount(portfolio.orders.values["col"] // len(bars.symbols), minlength=len(runs))
+    orders = np.bincount(portfolio.orders.values["col"] // len(runs[0].symbols), minlength=len(runs))
     equities = [pd.Series(values[:, at], index=runs[0].sessions) for at in range(len(runs))]
-    rows = [
+    return [
         [getattr(metrics, name)(equity) for name in _METRICS] + [int(count)]
         for equity, count in zip(equities, orders, strict=True)
     ]
-    index = pd.MultiIndex.from_frame(pd.DataFrame([strategy.model_dump() for strategy in strategies]))
-    return pd.DataFrame(rows, index=index, columns=[*_METRICS, "orders"])
 
 
 def replay(made: BacktestResult, bars_raw: Bars, actions: pd.DataFrame) -> BacktestResult:

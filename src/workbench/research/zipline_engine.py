@@ -13,7 +13,9 @@ Three differences from the reference are zipline's own and remain:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import date
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +43,7 @@ def backtest(
     end: date | None = None,
     assumptions: Assumptions,
     calendar: str = "XNYS",
+    progress: Callable[..., Iterable[Any]] | None = None,
 ) -> BacktestResult:
     """Run a strategy event by event in zipline; see :func:`workbench.research.backtest.backtest`.
 
@@ -49,6 +52,8 @@ def backtest(
     calendar
         Exchange whose sessions zipline steps through, by its ISO 10383 code. Every session of the window
         must be in the bars: zipline's clock does not skip one.
+    progress
+        Shows the sessions gone through: called with an iterable and ``total=``, such as ``tqdm.tqdm``.
 
     Raises
     ------
@@ -64,10 +69,12 @@ def backtest(
     if len(unmatched):
         where = "missing from the bars" if unmatched[0] in due else f"not a session of {calendar}"
         raise DataError(f"zipline cannot run: {unmatched[0]:%Y-%m-%d} is {where}")
-    return _result(inputs, _run(inputs, assumptions, exchange), assumptions)
+    return _result(inputs, _run(inputs, assumptions, exchange, progress), assumptions)
 
 
-def _run(inputs: Inputs, assumptions: Assumptions, exchange: Any) -> Books:
+def _run(
+    inputs: Inputs, assumptions: Assumptions, exchange: Any, progress: Callable[..., Iterable[Any]] | None
+) -> Books:
     from zipline.algorithm import TradingAlgorithm
     from zipline.data.data_portal import DataPortal
     from zipline.finance.blotter import SimulationBlotter
@@ -104,7 +111,11 @@ def _run(inputs: Inputs, assumptions: Assumptions, exchange: Any) -> Books:
         benchmark_returns=pd.Series(0.0, index=inputs.sessions),
     )
     # The loop of TradingAlgorithm.run, without the table of daily statistics that nobody reads here.
-    for _ in algorithm.get_generator():
+    events = algorithm.get_generator()
+    sessions = islice(events, len(inputs.sessions))
+    for _ in sessions if progress is None else progress(sessions, total=len(inputs.sessions), unit="session"):
+        pass
+    for _ in events:  # what comes after the last session closes the run
         pass
     return books
 

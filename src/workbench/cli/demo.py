@@ -36,6 +36,7 @@ def demo() -> None:
         outcomes = run.replay_sessions(workbench, runner, watcher, "daily", FIRST, LAST, {}, ACCOUNT)
         typer.echo("4/4 report")
         run.describe_replay(workbench, outcomes, runner.merge())
+        typer.echo("next: source .venv/bin/activate; then `workbench report --open`, `orders`, `lab`")
 
 
 def _research(notebooks: Path, data: Path, watcher: TerminalWatcher, runner: Runner) -> Path:

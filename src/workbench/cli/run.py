@@ -46,6 +46,9 @@ def run(
         with watcher, _failure_reported(runner):
             outcome = runner.run(RunRequest(pipeline, asked, parameters, account, amend))
         describe(workbench, outcome, runner.merge())
+        closed = workbench.calendar.last_closed(workbench.clock.now())
+        if asked is None and outcome.run.key.session < closed:
+            typer.echo(f"  note     the data ends there; the exchange last closed on {closed}")
 
 
 def replay(

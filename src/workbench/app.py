@@ -44,6 +44,7 @@ class RunContext:
     session: date
     amendment: int
     data_snapshot: int | None
+    may_order: bool
 
 
 class Workbench:
@@ -56,6 +57,7 @@ class Workbench:
         self.clock = clock
         self.run = run
         self._session = session
+        self._proposed: set[str] = set()
 
     # ---- parts -----------------------------------------------------------------------------------
 
@@ -182,11 +184,22 @@ class Workbench:
         return plan(key, wanted, snapshot, prices, self.settings.planner)
 
     def propose(self, plan: Plan) -> Outcome:
-        """Hand the plan to the gateway and wait for the outcome; outside a run nothing is sent."""
+        """Hand the plan to the gateway and wait for the outcome; outside a run nothing is sent.
+
+        Raises
+        ------
+        ConfigError
+            If the step may not place orders, or the notebook has proposed for that strategy before.
+        """
         from workbench.trading.proposal import dry_run, propose
 
         if self.run is None:
             return dry_run(plan)
+        if not self.run.may_order:
+            raise ConfigError("this step may not place orders", hint="set orders = true for it in the pipeline")
+        if plan.key.strategy in self._proposed:
+            raise ConfigError(f"{plan.key.strategy} has proposed in this run already", hint="propose one plan for it")
+        self._proposed.add(plan.key.strategy)
         return propose(self.journal, self.run.run_id, plan, self.data_snapshot or self.lake.snapshot())
 
     def gateway_parts(self, account: str, session: date, snapshot: int | None) -> GatewayParts:
@@ -271,7 +284,7 @@ def open_workbench(
     settings = load_settings(start, env)
     clock = SystemClock()
     wanted = _as_date(session)
-    run = _run_context(settings, clock, env.get("WORKBENCH_RUN"))
+    run = _run_context(settings, clock, env)
     if run is not None:
         if wanted is not None and wanted != run.session:
             raise ConfigError(f"the notebook asks for {wanted}, but its run is for {run.session}")
@@ -291,7 +304,8 @@ def _as_date(value: date | str | None) -> date | None:
         raise ConfigError(f"{value!r} is not a date", hint="write it as 2013-03-01") from error
 
 
-def _run_context(settings: Settings, clock: Clock, run_id: str | None) -> RunContext | None:
+def _run_context(settings: Settings, clock: Clock, env: Mapping[str, str]) -> RunContext | None:
+    run_id = env.get("WORKBENCH_RUN")
     if not run_id:
         return None
     with Journal(settings.journal_file, clock) as journal:
@@ -305,4 +319,5 @@ def _run_context(settings: Settings, clock: Clock, run_id: str | None) -> RunCon
         record.key.session,
         record.key.amendment,
         record.provenance.get("data_snapshot"),
+        bool(env.get("WORKBENCH_ORDERS")),
     )

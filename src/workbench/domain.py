@@ -205,6 +205,11 @@ class Snapshot:
         position = self.positions.get(symbol)
         return position.quantity if position else Decimal(0)
 
+    def expected(self, symbol: str) -> Decimal:
+        """Shares held once every order that may still be sent or filled has filled."""
+        waiting = (o.side.sign * (o.quantity - o.filled_quantity) for o in self.open_orders if o.symbol == symbol)
+        return self.quantity(symbol) + sum(waiting, Decimal(0))
+
 
 def is_positive(value: Decimal | None) -> bool:
     """Whether a value is a finite number above zero; comparing NaN itself would raise.

@@ -21,7 +21,7 @@ from workbench.errors import ConfigError, nearest
 CONFIG_NAME = "workbench.toml"
 _PREFIX = "WORKBENCH_"
 # Variables with the prefix that carry the context of a run, not a setting.
-RESERVED = frozenset({"WORKBENCH_CONFIG", "WORKBENCH_RUN", "WORKBENCH_STEP"})
+RESERVED = frozenset({"WORKBENCH_CONFIG", "WORKBENCH_RUN", "WORKBENCH_STEP", "WORKBENCH_ORDERS"})
 
 _NAME = r"[a-z][a-z0-9_-]{0,31}"
 Usd = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
@@ -79,19 +79,16 @@ class PathSettings(_Section):
 
 
 class Settings(_Section):
-    """Everything that can be configured. ``home`` is the folder of the configuration file."""
+    """Everything that can be configured. ``home`` is the folder of the configuration file, ``config_file`` the file."""
 
     home: Path
+    config_file: Path
     calendar: str = "XNYS"
     account: AccountSettings = AccountSettings()
     costs: CostSettings = CostSettings()
     planner: PlannerSettings = PlannerSettings()
     risk: RiskSettings = RiskSettings()
     paths: PathSettings = PathSettings()
-
-    @property
-    def config_file(self) -> Path:
-        return self.home / CONFIG_NAME
 
     @property
     def data_dir(self) -> Path:
@@ -176,10 +173,10 @@ def load_settings(start: Path | None = None, env: Mapping[str, str] | None = Non
         raise ConfigError(f"{file}: cannot be read: {error}") from error
     overridden = _apply_environment(values, env)
     try:
-        return Settings(home=file.parent, **values)
+        return Settings(home=file.parent, config_file=file, **values)
     except ValidationError as error:
         raise ConfigError(_describe(error, file, overridden)) from error
-    except TypeError as error:  # a top-level key named home
+    except TypeError as error:  # a top-level key named home or config_file
         raise ConfigError(f"{file}: {error}") from error
 
 
@@ -248,4 +245,4 @@ def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
         annotation = field.annotation if field else None
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             model = annotation
-    return [name for name in model.model_fields if name != "home"]
+    return [name for name in model.model_fields if name not in {"home", "config_file"}]

@@ -87,6 +87,17 @@ def test_a_killed_run_is_finished_by_the_same_command(
     assert {row["status"] for row in listed} == {"accepted"}
 
 
+def test_an_amendment_asked_for_after_a_crash_resumes_the_crashed_run(
+    tmp_path: Path, undisturbed: list[tuple[object, ...]]
+) -> None:
+    home = make_home(tmp_path / "home")
+    kill_when(start(home, "run", "daily", "--session", SESSION), intents_are_written, home)
+    done = workbench(home, "run", "daily", "--session", SESSION, "--amend")
+    assert done.returncode == 0, done.stderr
+    assert "attempt 2" in done.stdout
+    assert rows(home / "data" / "exchange" / "paper.sqlite", ORDERS) == undisturbed
+
+
 def test_an_interrupted_run_ends_cleanly_and_can_be_resumed(
     tmp_path: Path, undisturbed: list[tuple[object, ...]]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -109,6 +110,7 @@ def test_an_account_does_not_go_back_in_time(home: Path) -> None:
     done = workbench(home, "run", "daily", "--session", "2013-02-27")
     assert done.returncode == 64
     assert "at the close of 2013-02-28; it cannot go back to 2013-02-27; use --account NAME" in done.stderr
+    assert len(json.loads(workbench(home, "runs", "--json").stdout)) == 1  # refused before anything was recorded
     fresh = workbench(home, "run", "daily", "--session", "2013-02-27", "--account", "second")
     assert fresh.returncode == 0, fresh.stderr
     assert {row["account"] for row in orders(home)} == {"paper", "second"}
@@ -124,3 +126,66 @@ def test_the_reports_database_can_be_lost_and_made_again(home: Path) -> None:
     assert workbench(home, "reports", "rebuild").returncode == 0
     with duckdb.connect(str(file), read_only=True) as reports:
         assert reports.execute("SELECT client_order_id, quantity FROM orders ORDER BY 1").fetchall() == before
+
+
+AVERAGES = ("-p", "strategy=moving_average", "-p", "fast=5", "-p", "slow=20")
+
+
+def shares_ordered(home: Path) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for row in orders(home):
+        if row["status"] in {"accepted", "filled", "intended"}:
+            total[row["symbol"]] = total.get(row["symbol"], 0) + row["quantity"]
+    return total
+
+
+def test_a_second_rebalance_counts_what_the_first_has_sent(home: Path) -> None:
+    """Neither an amendment nor another pipeline on the account buys again what is already on its way."""
+    assert workbench(home, "run", "daily", "--session", SESSION, *AVERAGES).returncode == 0
+    once = shares_ordered(home)
+    assert once
+    assert workbench(home, "run", "daily", "--session", SESSION, *AVERAGES, "--amend").returncode == 0
+    assert shares_ordered(home) == once
+    shutil.copy(home / "pipelines" / "daily.toml", home / "pipelines" / "second.toml")
+    assert workbench(home, "run", "second", "--session", SESSION, *AVERAGES).returncode == 0
+    assert shares_ordered(home) == once
+
+
+def test_the_notebooks_use_the_configuration_that_the_runner_uses(home: Path) -> None:
+    text = (home / "workbench.toml").read_text().replace('cash_buffer = "0.02"', 'cash_buffer = "0.50"')
+    (home / "careful.toml").write_text(text)
+    done = workbench(home, "run", "daily", "--session", SESSION, WORKBENCH_CONFIG=str(home / "careful.toml"))
+    assert done.returncode == 0, done.stderr
+    # Half of 100,000 USD, two names: at most 25,000 USD each.
+    for row in orders(home):
+        assert 20_000 < row["quantity"] * row["reference_price"] <= 25_000
+
+
+def test_a_halt_of_an_account_that_is_not_there_is_refused(home: Path) -> None:
+    done = workbench(home, "halt", "--account", "papr")
+    assert done.returncode == 64
+    assert "no account 'papr'; nothing was changed; did you mean paper?" in done.stderr
+    assert workbench(home, "halt", "--account", "paper").returncode == 0
+
+
+def test_a_step_that_may_not_place_orders_places_none(home: Path) -> None:
+    pipeline = home / "pipelines" / "daily.toml"
+    pipeline.write_text(pipeline.read_text().replace("orders = true\n", ""))
+    done = workbench(home, "run", "daily", "--session", SESSION)
+    assert done.returncode == 1
+    assert "this step may not place orders" in done.stderr
+    assert orders(home) == []
+
+
+def test_asking_again_with_other_parameters_is_told(home: Path) -> None:
+    assert workbench(home, "run", "daily", "--session", SESSION).returncode == 0
+    assert "other parameters" not in workbench(home, "run", "daily", "--session", SESSION).stdout
+    assert "it ran with other parameters" in workbench(home, "run", "daily", "--session", SESSION, "-p", "top=1").stdout
+
+
+def test_a_pipeline_of_another_exchange_is_refused(home: Path) -> None:
+    pipeline = home / "pipelines" / "daily.toml"
+    pipeline.write_text(pipeline.read_text().replace('calendar = "XNYS"', 'calendar = "XLON"'))
+    done = workbench(home, "run", "daily")
+    assert done.returncode == 64
+    assert "daily is for XLON, but this installation trades XNYS" in done.stderr

@@ -258,3 +258,16 @@ def test_a_broken_exchange_file_is_one_error(tmp_path: Path, start: Callable[...
     (tmp_path / "exchange" / "paper.sqlite").write_bytes(b"not a database" * 100)
     with pytest.raises(BrokerUnavailable, match=r"paper\.sqlite"):
         start()
+
+
+def test_a_failure_of_the_store_while_an_order_is_taken_leaves_it_in_doubt(
+    start: Callable[..., PaperExchange], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = start()
+
+    def fail(intent: OrderIntent) -> None:
+        raise BrokerUnavailable("disk I/O error")
+
+    monkeypatch.setattr(exchange, "_accept", fail)
+    with pytest.raises(OrderUnknown, match="disk I/O error"):
+        exchange.submit(order("c1", "IBM", Side.BUY, "1"))

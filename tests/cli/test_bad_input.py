@@ -57,6 +57,7 @@ def refused(home: Path, *arguments: str, **environment: str) -> str:
         (["run", "daily", "--account", "My Account!"], ["My Account!"]),
         (["replay", "daily", "--from", "2013-02-01", "--to", "2013-01-02"], ["is after --to"]),
         (["replay", "daily", "--from", "2013-01-05", "--to", "2013-01-06"], ["not a XNYS session"]),
+        (["run", "daily", "-p", "symbols=AAPL,AAPL"], ["named twice", "AAPL"]),
         (["run"], ["Missing argument"]),
         (["run", "daily", "--frobnicate"], ["No such option"]),
         (["frobnicate"], ["No such command"]),

@@ -76,7 +76,7 @@ def test_a_batch_with_a_known_order_id_leaves_nothing_of_itself(journal: Journal
 def test_an_order_walks_its_states_and_every_step_is_on_record(journal: Journal) -> None:
     orders = OrderJournal(journal)
     orders.propose(batch(), [], [intent("c1")])
-    assert orders.authorize("c1", lease(journal)) is None
+    assert orders.authorize("c1", lease(journal), TradingState.ACTIVE) is None
     orders.move("c1", OrderState.UNKNOWN, "timed out")
     orders.move("c1", OrderState.ACCEPTED)
     orders.move("c1", OrderState.FILLED)
@@ -102,7 +102,7 @@ def test_an_impossible_move_is_refused(journal: Journal, path: list[OrderState],
     orders = OrderJournal(journal)
     orders.propose(batch(), [], [intent("c1")])
     if path:
-        orders.authorize("c1", lease(journal))
+        orders.authorize("c1", lease(journal), TradingState.ACTIVE)
     for state in path:
         orders.move("c1", state)
     with pytest.raises(JournalError, match="order c1 cannot go from"):
@@ -117,7 +117,7 @@ def test_a_denial_is_final_and_says_which_gate(journal: Journal) -> None:
     row = journal.read("SELECT * FROM decisions")[0]
     assert (row["approved"], row["gate"], row["reason"]) == (0, "max_order_value", "too large")
     with pytest.raises(JournalError):
-        orders.authorize("c1", lease(journal))
+        orders.authorize("c1", lease(journal), TradingState.ACTIVE)
 
 
 def test_nothing_is_authorized_after_a_halt_was_committed(journal: Journal) -> None:
@@ -125,7 +125,7 @@ def test_nothing_is_authorized_after_a_halt_was_committed(journal: Journal) -> N
     orders.propose(batch(), [], [intent("c1")])
     held = lease(journal)
     orders.set_trading_state(EVERY_ACCOUNT, TradingState.HALTED, "drill", "me")
-    assert orders.authorize("c1", held) is TradingState.HALTED
+    assert orders.authorize("c1", held, TradingState.ACTIVE) is TradingState.HALTED
     assert orders.intents()[0].state is OrderState.INTENDED
     assert journal.read("SELECT count(*) FROM decisions")[0][0] == 0
 
@@ -136,7 +136,7 @@ def test_a_stale_lease_authorizes_nothing(journal: Journal) -> None:
     stale = lease(journal)
     lease(journal)  # the next holder's token is higher
     with pytest.raises(JournalError, match="passed to another process; nothing was sent"):
-        orders.authorize("c1", stale)
+        orders.authorize("c1", stale, TradingState.ACTIVE)
     assert orders.intents()[0].state is OrderState.INTENDED
 
 
@@ -197,3 +197,17 @@ def test_a_session_is_marked_once(journal: Journal) -> None:
     mark = orders.last_mark("paper")
     assert mark is not None
     assert (mark["cash"], mark["equity"]) == ("1000", "1400")
+
+
+def test_a_trading_state_that_cannot_be_read_means_halted(journal: Journal) -> None:
+    with journal.transaction() as connection:
+        connection.execute("INSERT INTO trading_states (account,state,reason,actor,at) VALUES ('paper','??','','','')")
+    assert OrderJournal(journal).trading_state("paper") is TradingState.HALTED
+
+
+def test_a_trading_state_that_changed_since_the_decision_is_told(journal: Journal) -> None:
+    orders = OrderJournal(journal)
+    orders.propose(batch(), [], [intent("c1")])
+    orders.set_trading_state("paper", TradingState.REDUCING, "", "me")
+    assert orders.authorize("c1", lease(journal), TradingState.ACTIVE) is TradingState.REDUCING
+    assert orders.intents()[0].state is OrderState.INTENDED

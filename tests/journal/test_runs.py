@@ -135,3 +135,36 @@ def test_the_lease_of_a_dead_process_passes_on_at_once(journal: Journal) -> None
     runs = RunJournal(journal)
     runs.acquire("gateway:paper", dead(Owner.current()), ttl_s=3600)
     assert runs.acquire("gateway:paper", Owner.current(), ttl_s=30).token == 2
+
+
+def test_a_run_of_another_machine_is_taken_over_when_it_falls_silent(journal: Journal, clock: ManualClock) -> None:
+    claim(journal, Owner("another-machine", 1, 1.0))
+    clock.advance(50)
+    with pytest.raises(RunOverlap, match="process 1 on another-machine"):
+        claim(journal, Owner.current())
+    RunJournal(journal).beat("r0")
+    clock.advance(50)
+    with pytest.raises(RunOverlap):
+        claim(journal, Owner.current())
+    clock.advance(11)
+    assert claim(journal, Owner.current()).resumed
+
+
+def test_an_amendment_that_did_not_succeed_is_resumed_and_not_followed_by_another(journal: Journal) -> None:
+    runs = RunJournal(journal)
+    assert runs.next_amendment(KEY) == 0
+    claim(journal, Owner.current())
+    assert runs.next_amendment(KEY) == 0
+    runs.set_state("r0", RunState.SUCCEEDED, exit_code=0)
+    assert runs.next_amendment(KEY) == 1
+
+
+def test_a_resumed_run_keeps_what_its_first_attempt_was_made_of(journal: Journal) -> None:
+    runs = RunJournal(journal)
+    claim(journal, Owner.current())
+    runs.add_provenance("r0", "data_snapshot", 7)
+    runs.set_state("r0", RunState.FAILED, exit_code=1)
+    again = runs.claim(
+        KEY, Owner.current(), run_id="r0", folder="", parameters={}, provenance={"git_commit": "new"}, steps=STEPS
+    )
+    assert again.run.provenance == {"git_commit": "new", "data_snapshot": 7, "resumed": [{"git_commit": "new"}]}

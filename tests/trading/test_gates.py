@@ -184,3 +184,12 @@ def test_whatever_is_asked_for_the_worst_case_stays_within_the_limits(
     for exposure in on.exposures.values():
         assert exposure.most * 100 <= Decimal("0.4") * on.equity
         assert exposure.held - exposure.sells - exposure.sure_sales >= 0
+
+
+def test_a_holding_that_has_grown_over_the_order_limit_can_be_sold() -> None:
+    assert verdict(order("400", Side.SELL), book(A=held(400))) == ""
+    assert verdict(order("401", Side.SELL), book(A=held(400))) == "max_order_value"
+
+
+def test_an_absurd_quantity_is_denied_and_not_an_error() -> None:
+    assert verdict(order("1E+30"), book()) == "max_order_value"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +24,7 @@ from workbench.trading.gateway import Gateway, GatewayParts
 
 SESSIONS = calendar("XNYS").sessions(date(2013, 1, 7), date(2013, 3, 1))
 MON, TUE, WED = SESSIONS[:3]
+RUN = f"daily-{MON}"
 FLAT = bar("100", "100", "100", "100")
 MARKET = StaticMarket({symbol: dict.fromkeys(SESSIONS, FLAT) for symbol in ("A", "B", "C")})
 LIMITS = RiskSettings(max_order_value_usd=Decimal(50_000), max_gross_exposure=Decimal(1), max_name_exposure=Decimal(1))
@@ -113,13 +115,13 @@ BUY, SELL = Side.BUY, Side.SELL
 
 def test_an_order_goes_from_intent_to_fill_and_the_books_agree(house: House) -> None:
     gateway = house.gateway()
-    assert gateway.open(MON).cash == Decimal(100_000)
+    assert gateway.open(MON, RUN).cash == Decimal(100_000)
     house.propose(MON, [("A", BUY, 100)])
     assert gateway.pump() == 1
     assert house.states() == ["accepted"]
     gateway.close()
     later = house.gateway()
-    snapshot = later.open(TUE)
+    snapshot = later.open(TUE, "daily-2013-01-08")
     assert house.states() == ["filled"]
     # 100 x 100.02 and a fee of 1.
     assert (snapshot.cash, snapshot.quantity("A")) == (Decimal("89997"), Decimal(100))
@@ -131,15 +133,15 @@ def test_an_order_goes_from_intent_to_fill_and_the_books_agree(house: House) -> 
 
 
 def test_every_session_in_between_is_marked(house: House) -> None:
-    house.gateway().open(MON)
-    house.gateway().open(SESSIONS[4])
+    house.gateway().open(MON, RUN)
+    house.gateway().open(SESSIONS[4], RUN)
     marks = house.journal.read("SELECT session FROM marks ORDER BY session")
     assert [row["session"] for row in marks] == [day.isoformat() for day in SESSIONS[:5]]
 
 
 def test_a_refused_order_is_denied_and_never_sent(house: House) -> None:
     gateway = house.gateway()
-    gateway.open(MON)
+    gateway.open(MON, RUN)
     house.propose(MON, [("A", BUY, 600), ("B", BUY, 100)])
     gateway.pump()
     assert house.states() == ["denied", "accepted"]
@@ -148,7 +150,7 @@ def test_a_refused_order_is_denied_and_never_sent(house: House) -> None:
 
 def test_what_was_sent_counts_against_the_next_order(house: House) -> None:
     gateway = house.gateway()
-    gateway.open(MON)
+    gateway.open(MON, RUN)
     house.propose(MON, [("A", BUY, 490), ("B", BUY, 490), ("C", BUY, 100)])
     gateway.pump()
     # 490 + 490 shares of 100 USD are 98,000; another 10,000 is over the equity of 100,000.
@@ -157,7 +159,7 @@ def test_what_was_sent_counts_against_the_next_order(house: House) -> None:
 
 def test_a_lost_answer_is_looked_up_and_adopted(house: House) -> None:
     gateway = house.gateway(faults=["answer lost"])
-    gateway.open(MON)
+    gateway.open(MON, RUN)
     house.propose(MON, [("A", BUY, 100)])
     gateway.pump()
     assert house.states() == ["accepted"]
@@ -168,13 +170,13 @@ def test_a_lost_answer_is_looked_up_and_adopted(house: House) -> None:
 
 def test_an_order_that_was_not_sent_waits_for_the_next_gateway(house: House) -> None:
     gateway = house.gateway(faults=["unavailable"])
-    gateway.open(MON)
+    gateway.open(MON, RUN)
     house.propose(MON, [("A", BUY, 100)])
     with pytest.raises(BrokerUnavailable):
         gateway.pump()
     assert house.states() == ["intended"]
     again = house.gateway()
-    again.open(MON)
+    again.open(MON, RUN)
     again.pump()
     assert house.states() == ["accepted"]
 
@@ -182,34 +184,34 @@ def test_an_order_that_was_not_sent_waits_for_the_next_gateway(house: House) -> 
 @pytest.mark.parametrize("fault", ["crash before", "crash after"])
 def test_a_crash_around_the_send_neither_doubles_nor_loses_the_order(house: House, fault: str) -> None:
     gateway = house.gateway(faults=[fault])
-    gateway.open(MON)
+    gateway.open(MON, RUN)
     ids = house.propose(MON, [("A", BUY, 100), ("B", BUY, 100)])
     with pytest.raises(Crash):
         gateway.pump()
     assert house.states() == ["submitting", "intended"]
     again = house.gateway()
-    again.open(MON)
+    again.open(MON, RUN)
     again.pump()
     assert house.states() == ["accepted", "accepted"]
     assert sorted(o.client_order_id for o in house.exchange().open_orders()) == sorted(ids)
 
 
 def test_an_intent_left_over_from_an_earlier_session_is_denied(house: House) -> None:
-    house.gateway().open(MON)
+    house.gateway().open(MON, RUN)
     house.propose(MON, [("A", BUY, 100)])
     later = house.gateway()
-    later.open(TUE)
+    later.open(TUE, "daily-2013-01-08")
     later.pump()
     assert house.states() == ["denied"]
     assert house.exchange().open_orders() == []
 
 
 def test_a_halt_denies_what_waits_and_survives_a_restart(house: House) -> None:
-    house.gateway().open(MON)
+    house.gateway().open(MON, RUN)
     house.orders.set_trading_state("*", TradingState.HALTED, "drill", "me")
     house.propose(MON, [("A", BUY, 100)])
     again = house.gateway()
-    again.open(MON)
+    again.open(MON, RUN)
     again.pump()
     assert house.states() == ["denied"]
     gate = house.journal.read("SELECT gate FROM decisions")[0]["gate"]
@@ -218,18 +220,18 @@ def test_a_halt_denies_what_waits_and_survives_a_restart(house: House) -> None:
 
 def test_an_account_has_one_gateway(house: House) -> None:
     me = Owner.current()
-    house.gateway(owner=me).open(MON)
+    house.gateway(owner=me).open(MON, RUN)
     house.journal.clock.sleep(1)
     impostor = Owner("another-host", 1, 1.0)  # cannot be seen to be dead, so its wish to hold must wait
     with pytest.raises(RunOverlap, match="gateway:paper is held by process"):
-        house.gateway(owner=impostor).open(MON)
+        house.gateway(owner=impostor).open(MON, RUN)
 
 
 def test_a_gateway_whose_lease_passed_on_sends_nothing(house: House) -> None:
     paused = house.gateway()
-    paused.open(MON)
+    paused.open(MON, RUN)
     other = house.gateway()
-    other.open(MON)
+    other.open(MON, RUN)
     house.propose(MON, [("A", BUY, 100)])
     with pytest.raises(JournalError, match="passed to another process; nothing was sent"):
         paused.pump()
@@ -239,25 +241,25 @@ def test_a_gateway_whose_lease_passed_on_sends_nothing(house: House) -> None:
 
 
 def test_books_that_disagree_with_the_venue_halt_the_account(house: House) -> None:
-    house.gateway().open(MON)
+    house.gateway().open(MON, RUN)
     venue = house.exchange()
     with venue._transaction() as db:  # somebody wires money out at the broker
         db.execute("UPDATE account SET cash='99000'")
     with pytest.raises(BrokerError, match=r"halted: books and venue disagree: we have 100000 USD .* venue 99000 USD"):
-        house.gateway().open(MON)
+        house.gateway().open(MON, RUN)
     assert house.orders.trading_state("paper") is TradingState.HALTED
 
 
 def test_an_order_at_the_venue_that_is_not_ours_halts_the_account(house: House) -> None:
-    house.gateway().open(MON)
+    house.gateway().open(MON, RUN)
     house.exchange().submit(OrderIntent("by-phone", "A", BUY, Decimal(1), Decimal(100), "", 0))
     with pytest.raises(BrokerError, match="orders that are not ours: by-phone"):
-        house.gateway().open(MON)
+        house.gateway().open(MON, RUN)
 
 
 def test_the_same_id_with_other_fields_halts_the_account(house: House) -> None:
     gateway = house.gateway()
-    gateway.open(MON)
+    gateway.open(MON, RUN)
     (identifier,) = house.propose(MON, [("A", BUY, 100)])
     house.exchange().submit(OrderIntent(identifier, "B", BUY, Decimal(5), Decimal(100), "", 0))
     with pytest.raises(BrokerError, match=r"knows .* as another order"):
@@ -267,12 +269,43 @@ def test_the_same_id_with_other_fields_halts_the_account(house: House) -> None:
 
 def test_cancel_all_passes_in_a_halt(house: House) -> None:
     gateway = house.gateway()
-    gateway.open(MON)
+    gateway.open(MON, RUN)
     house.propose(MON, [("A", BUY, 100)])
     gateway.pump()
     house.orders.set_trading_state("paper", TradingState.HALTED, "drill", "me")
     assert [o.state for o in gateway.cancel_all()] == [OrderState.CANCELED]
     assert house.states() == ["canceled"]
+
+
+def test_what_another_run_of_the_session_has_not_sent_is_left_to_it(house: House) -> None:
+    house.gateway().open(MON, RUN)
+    house.propose(MON, [("A", BUY, 100)])
+    other = house.gateway()
+    other.open(MON, "second-run")
+    assert other.pump() == 0
+    assert house.states() == ["intended"]
+    mine = house.gateway()
+    mine.open(MON, RUN)
+    assert mine.pump() == 1
+    assert house.states() == ["accepted"]
+
+
+def test_an_intent_that_cannot_be_computed_with_is_denied_and_the_next_one_passes(house: House) -> None:
+    gateway = house.gateway()
+    gateway.open(MON, RUN)
+    house.propose(MON, [("A", BUY, 10**40), ("B", BUY, 100)])
+    gateway.pump()
+    assert house.states() == ["denied", "accepted"]
+
+
+def test_a_stop_in_the_middle_sends_nothing_more(house: House) -> None:
+    gateway = house.gateway()
+    gateway.open(MON, RUN)
+    house.propose(MON, [("A", BUY, 100)])
+    stop = threading.Event()
+    stop.set()
+    gateway.serve(stop)
+    assert house.states() == ["intended"]
 
 
 class AnyHistory(RuleBasedStateMachine):
@@ -294,7 +327,7 @@ class AnyHistory(RuleBasedStateMachine):
         """One life of a gateway: it opens, deals with what waits, and ends, perhaps badly."""
         gateway = self.house.gateway(faults)
         try:
-            self.snapshot = gateway.open(SESSIONS[self.day])
+            self.snapshot = gateway.open(SESSIONS[self.day], f"daily-{SESSIONS[self.day]}")
             gateway.pump()
         except (Crash, BrokerUnavailable):
             return

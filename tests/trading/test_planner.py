@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.domain import Position, Side, Snapshot
+from workbench.domain import Order, OrderState, OrderType, Position, Side, Snapshot, TimeInForce
 from workbench.errors import DataError
 from workbench.settings import PlannerSettings
 from workbench.trading.planner import Plan, PlanKey, plan
@@ -132,3 +132,17 @@ def test_a_plan_never_overspends_oversells_or_contradicts_itself(
     for target in made.targets:
         change = sum((i.signed_quantity for i in made.intents if i.symbol == target.symbol), Decimal(0))
         assert target.held + change == target.quantity
+
+
+def test_what_is_on_its_way_is_not_ordered_again() -> None:
+    """245 shares wanted (49,000 / 200); 100 held and 145 bought but not filled yet, so nothing is left to buy."""
+    waiting = Order(
+        "o1", "c1", "IBM", Side.BUY, Decimal(200), OrderType.MARKET, None, TimeInForce.DAY,
+        OrderState.PARTIALLY_FILLED, Decimal(55), None,
+    )  # fmt: skip
+    held = {"IBM": Position("IBM", Decimal(100), Decimal(200))}
+    snapshot = Snapshot("paper", SESSION, Decimal(80_000), held, (waiting,))
+    assert orders(make({"IBM": 0.5}, snapshot, IBM="200")) == []
+    assert orders(make({"IBM": 0.5}, Snapshot("paper", SESSION, Decimal(80_000), held), IBM="200")) == [
+        ("buy", 145, "IBM")
+    ]

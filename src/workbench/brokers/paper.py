@@ -115,6 +115,15 @@ class PaperExchange:
         OrderRejected
             Unknown symbol, bad quantity or price, more sold than held, beyond the margin.
         """
+        try:
+            self._accept(intent)
+        except BrokerUnavailable as failure:  # it may have been on disk already when it failed
+            raise OrderUnknown(failure.message) from failure
+        order = self.order(intent.client_order_id)
+        assert order is not None
+        return order
+
+    def _accept(self, intent: OrderIntent) -> None:
         with self._transaction() as db:
             if db.execute("SELECT 1 FROM orders WHERE client_order_id=?", (intent.client_order_id,)).fetchone():
                 raise OrderUnknown(f"an order {intent.client_order_id} exists already")
@@ -128,9 +137,6 @@ class PaperExchange:
                     intent.time_in_force.value, OrderState.ACCEPTED.value, self._session().isoformat(),
                 ),
             )  # fmt: skip
-        order = self.order(intent.client_order_id)
-        assert order is not None
-        return order
 
     def order(self, client_order_id: str) -> Order | None:
         row = self._one("SELECT * FROM orders WHERE client_order_id=?", (client_order_id,))
@@ -276,7 +282,7 @@ class PaperExchange:
     # ---- checks ----------------------------------------------------------------------------------
 
     def _check(self, db: sqlite3.Connection, intent: OrderIntent) -> None:
-        if not is_positive(intent.quantity) or intent.quantity % 1:
+        if not is_positive(intent.quantity) or intent.quantity != intent.quantity.to_integral_value():
             raise OrderRejected(f"quantity must be a positive whole number, not {intent.quantity}")
         if intent.type is OrderType.LIMIT and not is_positive(intent.limit_price):
             raise OrderRejected(f"a limit order needs a positive limit price, not {intent.limit_price}")
@@ -353,11 +359,11 @@ class PaperExchange:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
+                self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ import workbench
 from workbench.cli import data, demo, doctor, halt, lab, pipelines, report, run, show
 from workbench.errors import RunCancelled, WorkbenchError
 
-USAGE = 64
+USAGE, STORAGE = 64, 74
 
 app = typer.Typer(
     name="workbench",
@@ -56,12 +56,15 @@ def main(arguments: list[str] | None = None) -> None:
     except WorkbenchError as error:
         _complain(str(error))
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted")
-        sys.exit(RunCancelled.exit_code)
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone; nothing is left to be said
         sys.exit(0)
+    except OSError as error:
+        _complain(f"{error.filename or 'a file'}: {error.strerror or error}")
+        sys.exit(STORAGE)
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("interrupted")
+        sys.exit(RunCancelled.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workbench.cli.progress import TerminalWatcher, cancelling
-from workbench.errors import ConfigError, JobError, ParameterError, WorkbenchError
+from workbench.errors import BrokerError, ConfigError, DataError, JobError, ParameterError, WorkbenchError
 
 if TYPE_CHECKING:
     from workbench.app import Workbench
@@ -157,7 +157,7 @@ def _failure_reported(runner: Runner) -> Iterator[None]:
     """Merge a run that failed into the reports, too; why it failed is told in any case."""
     try:
         yield
-    except JobError:
+    except (JobError, BrokerError, DataError):
         try:
             runner.merge()
         except WorkbenchError as error:
@@ -175,6 +175,8 @@ def describe(workbench: Workbench, outcome: RunOutcome, holder: str) -> None:
             f"{run.key.pipeline} for {run.key.session} has already run as {run.run_id} ({run.state.value});"
             " nothing new was ordered (--amend runs it once more)"
         )
+        if outcome.others:
+            typer.echo("  note     it ran with other parameters than the ones given now: see `workbench runs --json`")
     else:
         resumed = f", attempt {run.attempt}" if outcome.resumed else ""
         typer.echo(f"{run.key.pipeline} for {run.key.session}: {run.state.value} ({run.run_id}{resumed})")
@@ -196,6 +198,13 @@ def describe_replay(workbench: Workbench, outcomes: list[RunOutcome], holder: st
     done = sum(outcome.already_done for outcome in outcomes)
     earlier = f" ({done} had run before)" if done else ""
     typer.echo(f"{last.key.pipeline}: {len(outcomes)} sessions to {last.key.session}{earlier}")
+    denied = sum(
+        row["decision"] == "denied"
+        for outcome in outcomes
+        for row in tables.orders(workbench.journal, run_id=outcome.run.run_id)
+    )
+    if denied:
+        typer.echo(f"  denied   {denied} orders, see `workbench orders --account {last.key.account}`")
     marks = tables.equity(workbench.journal, account=last.key.account)
     if marks:
         typer.echo(f"  equity   {marks[-1]['equity']:,.2f} USD at the close of {marks[-1]['session']}")

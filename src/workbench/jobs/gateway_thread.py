@@ -25,12 +25,14 @@ class GatewayThread:
         settings: Settings,
         clock: Clock,
         session: date,
+        run_id: str,
         build: Callable[[], GatewayParts],
         on_error: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._session = session
+        self._run_id = run_id
         self._build = build
         self._on_error = on_error
         self._ready = threading.Event()
@@ -60,7 +62,7 @@ class GatewayThread:
         return self._snapshot
 
     def stop(self) -> None:
-        """Serve what waits, close the account, and raise what the gateway failed with, if it did."""
+        """Close the account and raise what the gateway failed with, if it did."""
         self._stop.set()
         self._thread.join()
         if self._error is not None:
@@ -71,7 +73,7 @@ class GatewayThread:
             with Journal(self._settings.journal_file, self._clock) as journal:
                 gateway = Gateway(journal, self._build())
                 try:
-                    self._snapshot = gateway.open(self._session)
+                    self._snapshot = gateway.open(self._session, self._run_id)
                     self._ready.set()
                     gateway.serve(self._stop)
                 finally:

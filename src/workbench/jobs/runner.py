@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,12 +24,13 @@ from workbench.errors import (
 from workbench.jobs.binding import Binding, bind
 from workbench.jobs.engine import CellProgress, execute
 from workbench.jobs.gateway_thread import GatewayThread
+from workbench.jobs.heartbeat import Heartbeat
 from workbench.jobs.kernels import KernelPool
 from workbench.jobs.pages import HtmlWriter
 from workbench.jobs.parameters import read_parameters
 from workbench.jobs.pipelines import Pipeline, Step, load_pipeline
 from workbench.jobs.provenance import provenance
-from workbench.journal import Claim, Journal, Owner, RunJournal, RunKey, RunRecord
+from workbench.journal import Claim, Journal, OrderJournal, Owner, RunJournal, RunKey, RunRecord
 from workbench.journal.states import RunState, StepState
 from workbench.settings import Settings, account_name
 
@@ -83,6 +85,7 @@ class RunOutcome:
     run: RunRecord
     already_done: bool
     resumed: bool
+    others: bool = False  # the run that stands was given other parameters than were asked for now
 
 
 class Runner:
@@ -115,12 +118,18 @@ class Runner:
         """
         settings = self._host.settings
         pipeline = load_pipeline(request.pipeline, settings.pipelines_dir)
+        if pipeline.calendar != self._host.calendar.name:
+            raise ConfigError(
+                f"{pipeline.name} is for {pipeline.calendar}, but this installation trades {settings.calendar}",
+                hint=f"set calendar in {settings.config_file} or in the pipeline",
+            )
         notebooks = {s.name: read_parameters(pipeline.notebook_path(s)) for s in pipeline.steps}
         binding = bind(pipeline, notebooks, request.parameters)
         session = self._session(request.session, binding)
         claim = self._claim(request, pipeline, binding.at(session), session)
         if not claim.mine:
-            return RunOutcome(claim.run, already_done=True, resumed=False)
+            asked = json.loads(json.dumps(binding.at(session).record(), default=str))
+            return RunOutcome(claim.run, already_done=True, resumed=False, others=asked != claim.run.parameters)
         self._finish(claim.run, pipeline, binding.at(session))
         run = self._runs.run(claim.run.run_id)
         assert run is not None
@@ -158,6 +167,8 @@ class Runner:
         if lake.is_empty():
             self._host.load_sample()
         known = lake.symbols()
+        if len(set(binding.symbols)) != len(binding.symbols):
+            raise ConfigError(f"a symbol is named twice in symbols: {', '.join(binding.symbols)}")
         for symbol in binding.symbols:
             if symbol not in known:
                 raise ConfigError(f"no data for symbol {symbol!r}", hint=nearest(symbol, known))
@@ -178,6 +189,7 @@ class Runner:
         settings = self._host.settings
         account = account_name(request.account) if request.account else settings.account.name
         key = RunKey(account, pipeline.name, session)
+        self._check_time(key)
         if request.amend:
             key = RunKey(key.account, key.pipeline, key.session, self._runs.next_amendment(key))
         run_id = _run_id(key)
@@ -193,6 +205,15 @@ class Runner:
             steps=[(step.name, step.notebook) for step in pipeline.steps],
         )
 
+    def _check_time(self, key: RunKey) -> None:
+        """A session before the one the account is at can be reported, but not traded any more."""
+        mark = OrderJournal(self._host.journal).last_mark(key.account)
+        if mark is not None and mark["session"] > key.session.isoformat() and self._runs.find(key) is None:
+            raise ConfigError(
+                f"account {key.account} is at the close of {mark['session']}; it cannot go back to {key.session}",
+                hint="use --account NAME for a fresh one",
+            )
+
     # ---- the steps -------------------------------------------------------------------------------
 
     def _finish(self, run: RunRecord, pipeline: Pipeline, binding: Binding) -> None:
@@ -200,26 +221,30 @@ class Runner:
         self._html.start()  # its imports overlap with the first notebook
         try:
             self._runs.set_state(run.run_id, RunState.RUNNING)
-            for number, step in enumerate(pipeline.steps):
-                done = {s.name for s in self._runs.steps(run.run_id) if s.state is StepState.OK}
-                if step.name not in done:
-                    self._watcher.step(run, step, number, len(pipeline.steps))
-                    self._step(run, pipeline, step, number, binding.steps[step.name])
+            with Heartbeat(self._host.settings.journal_file, self._host.clock, run.run_id):
+                self._steps(run, pipeline, binding)
         except BaseException as error:
             self._record_failure(run, error)
             raise
         self._runs.set_state(run.run_id, RunState.SUCCEEDED, exit_code=0)
 
+    def _steps(self, run: RunRecord, pipeline: Pipeline, binding: Binding) -> None:
+        for number, step in enumerate(pipeline.steps):
+            done = {s.name for s in self._runs.steps(run.run_id) if s.state is StepState.OK}
+            if step.name not in done:
+                self._watcher.step(run, step, number, len(pipeline.steps))
+                self._step(run, pipeline, step, number, binding.steps[step.name])
+
     def _step(
         self, run: RunRecord, pipeline: Pipeline, step: Step, number: int, parameters: Mapping[str, object]
     ) -> None:
         stopped = threading.Event()
-        gateway = self._gateway(run, stopped) if step.orders else None
-        self._runs.set_step(run.run_id, step.name, StepState.RUNNING)
-        self._pool.prestart(2)  # one for this step, one to be ready for what comes next
         output = self._host.settings.home / run.folder / f"{number + 1:02}_{step.name}.ipynb"
+        gateway = self._gateway(run, stopped) if step.orders else None
         try:
             try:
+                self._runs.set_step(run.run_id, step.name, StepState.RUNNING)
+                self._pool.prestart(2)  # one for this step, one to be ready for what comes next
                 execute(
                     pipeline.notebook_path(step),
                     output,
@@ -242,13 +267,18 @@ class Runner:
         self._runs.set_step(run.run_id, step.name, StepState.OK)
 
     def _gateway(self, run: RunRecord, stopped: threading.Event) -> GatewayThread:
-        """Pin the data this run trades on and open its account."""
-        snapshot = self._host.lake.snapshot()
-        self._runs.add_provenance(run.run_id, "data_snapshot", snapshot)
+        """Pin the data this run trades on, once for all its attempts, and open its account."""
+        known = self._runs.run(run.run_id)
+        assert known is not None
+        snapshot = known.provenance.get("data_snapshot")
+        if snapshot is None:
+            snapshot = self._host.lake.snapshot()
+            self._runs.add_provenance(run.run_id, "data_snapshot", snapshot)
         gateway = GatewayThread(
             self._host.settings,
             self._host.clock,
             run.key.session,
+            run.run_id,
             lambda: self._host.gateway_parts(run.key.account, run.key.session, snapshot),
             stopped.set,
         )
@@ -260,6 +290,7 @@ class Runner:
             "WORKBENCH_CONFIG": str(self._host.settings.config_file),
             "WORKBENCH_RUN": run.run_id,
             "WORKBENCH_STEP": step.name,
+            "WORKBENCH_ORDERS": "yes" if step.orders else "",
         }
 
     def _record_failure(self, run: RunRecord, error: BaseException) -> None:

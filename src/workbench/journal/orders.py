@@ -171,7 +171,7 @@ class OrderJournal:
             self._decided(connection, client_order_id, decision)
             self._move(connection, client_order_id, OrderState.DENIED, decision.gate)
 
-    def authorize(self, client_order_id: str, lease: Lease) -> TradingState | None:
+    def authorize(self, client_order_id: str, lease: Lease, decided_in: TradingState) -> TradingState | None:
         """Commit the gates' approval and that the order is about to be sent, in one transaction.
 
         This is the last moment at which it can be stopped: trading state and lease are read in the same
@@ -179,7 +179,8 @@ class OrderJournal:
 
         Returns
         -------
-        None if it may be sent now; HALTED if a halt stands, and then nothing was recorded.
+        None if it may be sent now; the trading state if it is not the one that the gates decided in, and then
+        nothing was recorded.
 
         Raises
         ------
@@ -195,8 +196,9 @@ class OrderJournal:
             ).fetchone()
             if record is None:
                 raise JournalError(f"order {client_order_id} was never proposed")
-            if _state_of(connection, str(record["account"])) is TradingState.HALTED:
-                return TradingState.HALTED
+            state = _state_of(connection, str(record["account"]))
+            if state is not decided_in or state is TradingState.HALTED:
+                return state
             self._decided(connection, client_order_id, Decision(approved=True))
             self._move(connection, client_order_id, OrderState.SUBMITTING, "")
         return None
@@ -385,7 +387,8 @@ def _state_of(connection: sqlite3.Connection, account: str) -> TradingState:
             "SELECT state FROM trading_states WHERE account=? ORDER BY id DESC LIMIT 1", (name,)
         ).fetchone()
         if row is not None:
-            states.append(TradingState(row["state"]))
+            known = row["state"] in {state.value for state in TradingState}
+            states.append(TradingState(row["state"]) if known else TradingState.HALTED)
     return max(states, key=order.index)
 
 

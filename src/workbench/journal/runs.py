@@ -16,6 +16,9 @@ from workbench.errors import ConfigError, RunOverlap
 from workbench.journal.states import RunState, StepState
 from workbench.journal.store import Journal, timestamp
 
+# A run of another machine that has not been heard of for so long is taken to be dead.
+BEAT_S, SILENT_S = 5.0, 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -130,7 +133,7 @@ class RunJournal:
             run = _run(row)
             if run.state in {RunState.SUCCEEDED, RunState.SKIPPED}:
                 return Claim(run, mine=False, resumed=False)
-            if run.state.is_active and run.owner.is_alive() and run.owner != owner:
+            if run.state.is_active and run.owner != owner and self._is_worked_on(row):
                 raise RunOverlap(
                     f"{key.pipeline} for {key.session} is already running as {run.run_id}"
                     f" (process {run.owner.pid} on {run.owner.host})"
@@ -140,12 +143,16 @@ class RunJournal:
             changed = json.loads(_dump(parameters)) != run.parameters
             if changed:
                 self._require_no_orders(connection, run)
+                facts = dict(provenance)
+            else:  # what the first attempt was made of stays; what this one is made of is added
+                resumed = [*run.provenance.get("resumed", []), dict(provenance)]
+                facts = {**provenance, **run.provenance, "resumed": resumed}
             connection.execute(
                 "UPDATE runs SET state=?, attempt=attempt+1, owner_host=?, owner_pid=?, owner_started=?,"
                 " heartbeat_at=?, ended_at=NULL, exit_code=NULL, reason='', parameters=?, provenance=? WHERE run_id=?",
                 (
                     RunState.PREFLIGHT.value, owner.host, owner.pid, owner.started, self._journal.now(),
-                    _dump(parameters), _dump(provenance), run.run_id,
+                    _dump(parameters), _dump(facts), run.run_id,
                 ),
             )  # fmt: skip
             keep = "" if changed else StepState.OK.value
@@ -175,6 +182,19 @@ class RunJournal:
                 f"UPDATE steps SET state=?, detail=?, {column}=? WHERE run_id=? AND name=?",
                 (state.value, detail, self._journal.now(), run_id, name),
             )
+
+    def beat(self, run_id: str) -> None:
+        """Say that the run is still worked on, for those who cannot see its process."""
+        with self._journal.transaction() as connection:
+            connection.execute("UPDATE runs SET heartbeat_at=? WHERE run_id=?", (self._journal.now(), run_id))
+
+    def _is_worked_on(self, row: sqlite3.Row) -> bool:
+        """Whether a run's owner lives: by its process on this machine, by its heartbeat on another."""
+        run = _run(row)
+        if run.owner.host == socket.gethostname():
+            return run.owner.is_alive()
+        silent_s = (self._journal.clock.now() - datetime.fromisoformat(row["heartbeat_at"])).total_seconds()
+        return silent_s < SILENT_S
 
     def add_provenance(self, run_id: str, name: str, value: object) -> None:
         """Add one fact to what the run was made of."""
@@ -210,13 +230,17 @@ class RunJournal:
         ]  # fmt: skip
 
     def next_amendment(self, key: RunKey) -> int:
-        """The number of the next deliberate second run of that session."""
+        """The number of the next deliberate second run of that session: the last one's until it has succeeded."""
         rows = self._journal.read(
             "SELECT max(amendment) AS last FROM runs WHERE account=? AND pipeline=? AND session=?",
             _key(key)[:3],
         )
         last = rows[0]["last"]
-        return 0 if last is None else int(last) + 1
+        if last is None:
+            return 0
+        run = self.find(RunKey(key.account, key.pipeline, key.session, int(last)))
+        assert run is not None
+        return int(last) + (run.state in {RunState.SUCCEEDED, RunState.SKIPPED})
 
     def acquire(self, name: str, owner: Owner, ttl_s: float) -> Lease:
         """Take a lease, or renew one's own.

@@ -76,11 +76,8 @@ def trading_state(intent: OrderIntent, decided_on: date, book: RiskBook, limits:
     """HALTED lets nothing pass; REDUCING only orders that shrink a position and cannot turn it (RTS 6 Art. 12)."""
     if book.state is TradingState.HALTED:
         return _no("trading is halted")
-    if book.state is TradingState.REDUCING:
-        exposure = book.exposure(intent.symbol)
-        shrinks = intent.side is Side.SELL and intent.quantity <= exposure.held - exposure.sells - exposure.sure_sales
-        if not shrinks:
-            return _no("only orders that reduce a position pass")
+    if book.state is TradingState.REDUCING and not _only_shrinks(intent, book):
+        return _no("only orders that reduce a position pass")
     return APPROVED
 
 
@@ -88,7 +85,7 @@ def validity(intent: OrderIntent, decided_on: date, book: RiskBook, limits: Risk
     """Quantity a positive whole number, prices finite and positive, symbol traded in the session, decision fresh."""
     if not is_positive(intent.quantity):
         return _no(f"quantity {intent.quantity} is not a positive number")
-    if intent.quantity % 1:
+    if intent.quantity != intent.quantity.to_integral_value():
         return _no(f"quantity {intent.quantity} is not whole")
     if not is_positive(intent.reference_price):
         return _no(f"reference price {intent.reference_price} is not a positive number")
@@ -116,7 +113,13 @@ def price_collar(intent: OrderIntent, decided_on: date, book: RiskBook, limits: 
 
 
 def max_order_value(intent: OrderIntent, decided_on: date, book: RiskBook, limits: RiskSettings) -> Decision:
-    """Value of one order at its worst price at most ``max_order_value_usd`` (15c3-5(c)(1)(ii); RTS 6 Art. 15(1)(b))."""
+    """Value of one order at its worst price at most ``max_order_value_usd``.
+
+    An order that can only shrink a position passes: a holding that has grown over the limit must stay sellable.
+    Source: 15c3-5(c)(1)(ii); RTS 6 Art. 15(1)(b).
+    """
+    if _only_shrinks(intent, book):
+        return APPROVED
     value = intent.quantity * worst_price(intent, book, limits)
     if value > limits.max_order_value_usd:
         return _no(f"order value {value:.2f} USD is over {limits.max_order_value_usd} USD")
@@ -198,6 +201,12 @@ def count(book: RiskBook, symbol: str, side: Side, kind: OrderType, quantity: De
         current.sure_sales += quantity
     else:
         current.sells += quantity
+
+
+def _only_shrinks(intent: OrderIntent, book: RiskBook) -> bool:
+    """Whether the order sells no more than what is held and not being sold already."""
+    current = book.exposure(intent.symbol)
+    return intent.side is Side.SELL and intent.quantity <= current.held - current.sells - current.sure_sales
 
 
 def _no(reason: str) -> Decision:

@@ -53,15 +53,15 @@ class Gateway:
         self._parts = parts
         self._lease: Lease | None = None
         self._renewed = 0.0
-        self._session: date | None = None
+        self._run_id = ""
         self._book: gates.RiskBook | None = None
 
     @property
     def account(self) -> str:
         return self._parts.account
 
-    def open(self, session: date) -> Snapshot:
-        """Take the account, settle what is in flight, carry it to the close of ``session`` and reconcile.
+    def open(self, session: date, run_id: str) -> Snapshot:
+        """Take the account for a run: settle what is in flight, carry it to the close of ``session``, reconcile.
 
         Raises
         ------
@@ -81,26 +81,32 @@ class Gateway:
             self._mark(day)
             self._keep_lease()
         self._reconcile()
-        self._session = session
+        self._run_id = run_id
         self._book = self._risk_book(session)
         return self.snapshot(session)
 
     def pump(self) -> int:
-        """Decide and send every intent that waits; returns how many there were."""
-        waiting = self._orders.intents(account=self.account, states=[OrderState.INTENDED])
-        for record in waiting:
-            self._keep_lease()
-            self._handle(record)
-        return len(waiting)
+        """Decide and send every intent of this run that waits; returns how many there were.
+
+        What another run of the session has not sent is left to it; what an earlier session left is denied.
+        """
+        done = 0
+        for record in self._orders.intents(account=self.account, states=[OrderState.INTENDED]):
+            run_id, decided_on = self._origin(record)
+            assert self._book is not None, "the gateway is not open"
+            if run_id == self._run_id or decided_on != self._book.session:
+                self._keep_lease()
+                self._handle(record.intent, decided_on)
+                done += 1
+        return done
 
     def serve(self, stop: threading.Event, *, wait: Callable[[float], bool] | None = None) -> None:
-        """Pump until ``stop`` is set, looking every 10 ms."""
+        """Pump until ``stop`` is set, looking every 10 ms. What is unsent then stays in the journal for a resume."""
         wait = wait or stop.wait
         while not stop.is_set():
             self.pump()
             self._keep_lease()
             wait(0.01)
-        self.pump()
 
     def snapshot(self, session: date) -> Snapshot:
         """The account from the journal's own books, valued at the market's last closes."""
@@ -130,22 +136,29 @@ class Gateway:
 
     # ---- one order -------------------------------------------------------------------------------
 
-    def _handle(self, record: IntentRecord) -> None:
+    def _handle(self, intent: OrderIntent, decided_on: date) -> None:
         assert self._book is not None, "the gateway is not open"
         assert self._lease is not None, "the gateway is not open"
-        intent = record.intent
-        self._book.state = self._trading_state()
         self._quote(self._book, intent.symbol)
-        decision = gates.decide(intent, self._decided_on(record), self._book, self._parts.limits)
-        if decision.approved and self._orders.authorize(intent.client_order_id, self._lease) is not None:
-            decision = Decision(approved=False, gate="trading_state", reason="trading was halted")
-        if not decision.approved:
-            self._orders.deny(intent.client_order_id, decision)
-            return
-        state = self._send(intent)
-        if state.may_fill:
-            accepted = state in _WORKING
+        state: TradingState | None = self._trading_state()
+        while state is not None:  # decided again if the trading state changes before the order is authorized
+            self._book.state = state
+            decision = self._decide(intent, decided_on)
+            if not decision.approved:
+                self._orders.deny(intent.client_order_id, decision)
+                return
+            state = self._orders.authorize(intent.client_order_id, self._lease, state)
+        answer = self._send(intent)
+        if answer.may_fill or answer is OrderState.FILLED:
+            accepted = answer is not OrderState.UNKNOWN
             gates.count(self._book, intent.symbol, intent.side, intent.type, intent.quantity, accepted=accepted)
+
+    def _decide(self, intent: OrderIntent, decided_on: date) -> Decision:
+        assert self._book is not None, "the gateway is not open"
+        try:
+            return gates.decide(intent, decided_on, self._book, self._parts.limits)
+        except ArithmeticError as error:  # a number that cannot be computed with must not stop the account
+            return Decision(approved=False, gate="validity", reason=f"cannot be evaluated: {error!r}")
 
     def _send(self, intent: OrderIntent) -> OrderState:
         """One call to the venue and its answer, committed."""
@@ -182,9 +195,10 @@ class Gateway:
         for record in self._orders.intents(account=self.account, states=_IN_FLIGHT):
             self._look_up(record.intent)
 
-    def _decided_on(self, record: IntentRecord) -> date:
-        rows = self._journal.read("SELECT session FROM batches WHERE batch_id=?", (record.batch_id,))
-        return date.fromisoformat(rows[0]["session"])
+    def _origin(self, record: IntentRecord) -> tuple[str, date]:
+        """The run that proposed an intent and the session it was decided on."""
+        row = self._journal.read("SELECT run_id, session FROM batches WHERE batch_id=?", (record.batch_id,))[0]
+        return str(row["run_id"]), date.fromisoformat(row["session"])
 
     # ---- the books -------------------------------------------------------------------------------
 

@@ -100,7 +100,7 @@ def plan(
         price = prices.get(symbol)
         if price is None:
             continue
-        held = snapshot.quantity(symbol)
+        held = snapshot.expected(symbol)  # what is on its way is not ordered again
         wanted = (investable * exact[symbol] / price).to_integral_value(ROUND_DOWN)
         change = wanted - held
         if change and wanted and abs(change) * price < smallest:

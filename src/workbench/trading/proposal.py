@@ -9,7 +9,7 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from workbench.domain import Decision, OrderState, Position, Snapshot
+from workbench.domain import Decision, Order, OrderState, Position, Snapshot
 from workbench.errors import BrokerUnavailable, JournalError
 from workbench.journal import Batch, IntentRecord, Journal, OrderJournal
 from workbench.trading.planner import Plan
@@ -134,7 +134,17 @@ def read_snapshot(journal: Journal, account: str, session: date, starting_cash: 
         symbol: Position(symbol, Decimal(quantity), Decimal(price))
         for symbol, (quantity, price) in json.loads(mark["positions"]).items()
     }
-    return Snapshot(account, session, Decimal(mark["cash"]), positions)
+    waiting = OrderJournal(journal).intents(account=account, states=[s for s in OrderState if not s.is_final])
+    return Snapshot(account, session, Decimal(mark["cash"]), positions, tuple(_as_order(r) for r in waiting))
+
+
+def _as_order(record: IntentRecord) -> Order:
+    """An order that may still be sent or filled, as the planner counts it."""
+    i = record.intent
+    return Order(
+        record.broker_order_id or "", i.client_order_id, i.symbol, i.side, i.quantity, i.type, i.limit_price,
+        i.time_in_force, record.state, record.filled_quantity, None,
+    )  # fmt: skip
 
 
 def _wait(journal: Journal, orders: OrderJournal, batch_id: str, timeout_s: float) -> None:

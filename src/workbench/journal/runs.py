@@ -214,8 +214,8 @@ class RunJournal:
     def runs(self, *, account: str | None = None, pipeline: str | None = None) -> list[RunRecord]:
         """Runs in the order they were first claimed."""
         rows = self._journal.read(
-            "SELECT * FROM runs WHERE (?1 IS NULL OR account=?1) AND (?2 IS NULL OR pipeline=?2) ORDER BY rowid",
-            (account, pipeline),
+            "SELECT * FROM runs WHERE (? IS NULL OR account=?) AND (? IS NULL OR pipeline=?) ORDER BY rowid",
+            (account, account, pipeline, pipeline),
         )
         return [_run(row) for row in rows]
 

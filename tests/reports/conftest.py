@@ -40,6 +40,7 @@ from workbench.domain import (
     OrderState,
     Side,
     Target,
+    TradingState,
     client_order_id,
 )
 from workbench.journal import Batch, Journal, OrderJournal, Owner, RunJournal, RunKey
@@ -156,7 +157,7 @@ class Story:
             if i == 0 and intent.symbol == "CCC":
                 self.orders.deny(intent.client_order_id, Decision(False, gate="max_order_value", reason=refusal))
             else:
-                self.orders.authorize(intent.client_order_id, lease)
+                self.orders.authorize(intent.client_order_id, lease, TradingState.ACTIVE)
                 self.orders.move(intent.client_order_id, OrderState.ACCEPTED)
 
 

@@ -238,7 +238,7 @@ def test_an_account_without_a_valuation_has_no_page(journal, lake):
 
 
 def test_the_report_is_written_and_the_reports_merged(told, lake, tmp_path):
-    settings = Settings(home=tmp_path)
+    settings = Settings(home=tmp_path, config_file=tmp_path / "workbench.toml")
     made = write_report(told.journal, lake, settings, account=last_account(told.journal))
     assert made.file == tmp_path / "data" / "reports" / "paper" / "2013-01-30.html"
     assert (made.pending, made.holder) == (False, "")

@@ -310,7 +310,7 @@ def test_impossible_prices_and_actions_are_refused(market: Any, scripted: Any) -
 
 
 def test_assumptions_come_from_the_settings_and_refuse_nonsense(tmp_path: Any) -> None:
-    assert Assumptions.from_settings(Settings(home=tmp_path)) == Assumptions()
+    assert Assumptions.from_settings(Settings(home=tmp_path, config_file=tmp_path / "workbench.toml")) == Assumptions()
     for wrong in ({"capital_usd": 0.0}, {"slippage_bps": -1.0}, {"cash_buffer": 1.5}, {"tolerance": NAN}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             Assumptions(**wrong)

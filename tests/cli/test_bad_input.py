@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support.homes import make_home, workbench
+from support.homes import REPOSITORY, environment, make_home, workbench
 
 from workbench.app import open_workbench
+
+GOOD = (REPOSITORY / "pipelines" / "daily.toml").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +62,11 @@ def refused(home: Path, *arguments: str, **environment: str) -> str:
         (["replay", "daily", "--from", "2013-02-01", "--to", "2013-01-02"], ["is after --to"]),
         (["replay", "daily", "--from", "2013-01-05", "--to", "2013-01-06"], ["not a XNYS session"]),
         (["run", "daily", "-p", "symbols=AAPL,AAPL"], ["named twice", "AAPL"]),
+        (["run", "daily", "-p", "symbols="], ["symbols is empty"]),
+        (["run", "daily", "-p", "history=0"], ["history", "greater than or equal to 1"]),
+        (["run", "daily", "-p", 'strategy_parameters={"top": 0}'], ["one by one", "-p top=3"]),
+        (["run", "daily", "--session", ""], ["'' is not a date"]),
+        (["run", "daily", "--account", ""], ["'' cannot be the name of an account"]),
         (["run"], ["Missing argument"]),
         (["run", "daily", "--frobnicate"], ["No such option"]),
         (["frobnicate"], ["No such command"]),
@@ -121,6 +130,9 @@ def test_a_setting_from_the_environment_is_checked_too(home: Path) -> None:
         ('description="x"\n[[steps]]\nname="a"\nnotebok="report.ipynb"\n', ["broken.toml", "notebok"]),
         ('description="x"\n[[steps]]\nname="a"\nnotebook="nowhere.ipynb"\n', ["nowhere.ipynb"]),
         ("schedule = [", ["broken.toml"]),
+        (GOOD.replace("[parameters]", "[parameters]\nlokback = 3"), ["broken", "[parameters]", "unknown 'lokback'"]),
+        (GOOD.replace("[strategies.momentum]", "[strategies.momentun]"), ["momentun", "did you mean momentum?"]),
+        (GOOD.replace("top = 2", "top = 0"), ["strategy momentum", "top", "greater than or equal to 1"]),
     ],
 )
 def test_a_broken_pipeline_is_named(home: Path, text: str, words: list[str]) -> None:
@@ -144,3 +156,19 @@ def test_listings_are_json_even_when_empty(home: Path) -> None:
     for command in ("orders", "positions", "runs", "status"):
         done = workbench(home, command, "--json")
         assert (done.returncode, json.loads(done.stdout)) == (0, [])
+
+
+def test_a_command_without_arguments_shows_its_help(home: Path) -> None:
+    for arguments in ([], ["data"], ["pipelines"]):
+        done = workbench(home, *arguments)
+        assert done.returncode == 64
+        assert "Usage:" in done.stderr
+        assert len(done.stderr.splitlines()) > 5
+
+
+def test_a_reader_that_has_gone_is_no_failure(home: Path) -> None:
+    command = f"{sys.executable} -m workbench.cli.main pipelines list | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=home, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -48,16 +49,24 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit: 0, or the code of the error (see ``workbench.errors``)."""
     try:
         code = app(args=arguments, standalone_mode=False)
+        sys.stdout.flush()
     except TyperException as error:
         message = error.format_message()
-        if message:
+        if "\n" in message:  # a command without arguments: its help
+            typer.echo(message, err=True)
+        elif message:
             _complain(message)
         sys.exit(USAGE if error.exit_code == 2 else error.exit_code)
     except WorkbenchError as error:
         _complain(str(error))
         sys.exit(error.exit_code)
+    except SystemExit:
+        # Typer turns a closed pipe into exit code 1, which here would mean that a notebook failed.
+        if type(sys.stdout).__name__ == "PacifyFlushWrapper":
+            sys.exit(0)
+        raise
     except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone; nothing is left to be said
+        _forget_output()
         sys.exit(0)
     except OSError as error:
         _complain(f"{error.filename or 'a file'}: {error.strerror or error}")
@@ -66,6 +75,12 @@ def main(arguments: list[str] | None = None) -> None:
         _complain("interrupted")
         sys.exit(RunCancelled.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _forget_output() -> None:
+    """The reader of a pipe has gone: what is left to print goes nowhere, and the exit is not an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
 
 
 def _complain(message: str) -> None:

@@ -41,7 +41,11 @@ def show(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, as_jso
 
 def console(*, stderr: bool = False) -> Console:
     """A console as wide as the terminal; a pipe gets lines that are not cut."""
-    from rich.console import Console
+    from rich.console import Console as Plain
+
+    class Console(Plain):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would exit with 1, which here means that a notebook failed
 
     found = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     return found if found.is_terminal else Console(stderr=stderr, width=200, highlight=False, markup=False, emoji=False)

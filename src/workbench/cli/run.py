@@ -38,7 +38,7 @@ def run(
     amend: Annotated[bool, typer.Option("--amend", help="Deliberately run that session once more.")] = False,
 ) -> None:
     """Run a pipeline for one session: notebooks, orders, report."""
-    asked = parse_date(session) if session else None
+    asked = parse_date(session) if session is not None else None
     parameters = parse_parameters(parameter)
     with opened_runner(pipeline) as (workbench, runner, watcher):
         from workbench.jobs.runner import RunRequest  # loaded by now, while the kernels were warming up

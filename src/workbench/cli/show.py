@@ -45,7 +45,7 @@ def orders(account: Account = None, session: Session = None, as_json: Json = Fal
     columns = ["session", "account", "side", "quantity", "symbol", "status", "decision", "gate", "fill_price",
                "fill_session", "client_order_id"]  # fmt: skip
     with journal() as book:
-        rows = tables.orders(book, account=account, session=parse_date(session) if session else None)
+        rows = tables.orders(book, account=account, session=parse_date(session) if session is not None else None)
         show(rows, columns, as_json=as_json, empty="no orders yet")
 
 

@@ -55,7 +55,10 @@ def bind(
     """
     if SESSION in overrides:
         raise ParameterError("session is not a parameter", hint="use --session DATE")
+    if STRATEGY_PARAMETERS in overrides:
+        raise ParameterError("strategy_parameters are given one by one", hint="for example -p top=3")
     declared = {name for parameters in notebooks.values() for name in parameters.names}
+    _check_file(pipeline, declared - {SESSION, STRATEGY_PARAMETERS})
     own = {name: value for name, value in overrides.items() if name not in declared}
     values = {**pipeline.parameters, **{n: v for n, v in overrides.items() if n in declared}}
     if STRATEGY_PARAMETERS in declared:
@@ -67,8 +70,20 @@ def bind(
         step: parameters.bind({name: values[name] for name in parameters.names if name in values})
         for step, parameters in notebooks.items()
     }
+    if any(SYMBOLS in values and not values[SYMBOLS] for values in steps.values()):
+        raise ParameterError("symbols is empty", hint="for example -p symbols=AAPL,MSFT")
     symbols: Any = next((values[SYMBOLS] for values in steps.values() if SYMBOLS in values), ())
     return Binding(steps, tuple(symbols))
+
+
+def _check_file(pipeline: Pipeline, valid: set[str]) -> None:
+    """Every name in the pipeline's file means something: a typing error must not fall back to a default."""
+    from workbench.strategies import load
+
+    for name in pipeline.parameters.keys() - valid:
+        raise ParameterError(f"pipeline {pipeline.name}, [parameters]: unknown {name!r}", hint=nearest(name, valid))
+    for strategy, values in pipeline.strategies.items():
+        load(strategy, values)
 
 
 def _strategy_parameters(

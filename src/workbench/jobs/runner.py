@@ -187,7 +187,7 @@ class Runner:
 
     def _claim(self, request: RunRequest, pipeline: Pipeline, binding: Binding, session: date) -> Claim:
         settings = self._host.settings
-        account = account_name(request.account) if request.account else settings.account.name
+        account = settings.account.name if request.account is None else account_name(request.account)
         key = RunKey(account, pipeline.name, session)
         self._check_time(key)
         if request.amend:

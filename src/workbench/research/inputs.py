@@ -113,7 +113,7 @@ def _check_bars(bars_split: Bars, bars_raw: Bars) -> None:
         raise DataError("signals need bars adjusted for splits, not raw bars")
     for bars in (bars_split, bars_raw):
         index = bars.sessions
-        wrong = np.flatnonzero(np.diff(index.to_numpy()) <= np.timedelta64(0))
+        wrong = np.flatnonzero(np.diff(index.to_numpy()) <= np.timedelta64(0, "ns"))
         if wrong.size:
             first, second = index[wrong[0]], index[wrong[0] + 1]
             raise DataError(f"sessions are not ascending and unique: {_day(second)} follows {_day(first)}")

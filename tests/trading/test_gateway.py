@@ -201,7 +201,6 @@ def test_an_intent_left_over_from_an_earlier_session_is_denied(house: House) -> 
     house.propose(MON, [("A", BUY, 100)])
     later = house.gateway()
     later.open(TUE, "daily-2013-01-08")
-    later.pump()
     assert house.states() == ["denied"]
     assert house.exchange().open_orders() == []
 

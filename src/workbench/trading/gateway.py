@@ -83,18 +83,22 @@ class Gateway:
         self._reconcile()
         self._run_id = run_id
         self._book = self._risk_book(session)
+        # Before a planner looks: what an earlier session left unsent is not on its way any more.
+        for record in self._orders.intents(account=self.account, states=[OrderState.INTENDED]):
+            decided_on = self._origin(record)[1]
+            if decided_on != session:
+                self._handle(record.intent, decided_on)
         return self.snapshot(session)
 
     def pump(self) -> int:
         """Decide and send every intent of this run that waits; returns how many there were.
 
-        What another run of the session has not sent is left to it; what an earlier session left is denied.
+        What another run of the session has not sent is left to it; what an earlier session left, `open` has denied.
         """
         done = 0
         for record in self._orders.intents(account=self.account, states=[OrderState.INTENDED]):
             run_id, decided_on = self._origin(record)
-            assert self._book is not None, "the gateway is not open"
-            if run_id == self._run_id or decided_on != self._book.session:
+            if run_id == self._run_id:
                 self._keep_lease()
                 self._handle(record.intent, decided_on)
                 done += 1

@@ -83,7 +83,8 @@ def derive_actions(
     factor = adj_close / close
     ratio = factor[1:] / factor[:-1]
     half = 0.5 * 10.0**-decimals
-    noise = half / adj_close[1:] + half / adj_close[:-1] + _FLOOR
+    # Exact worst case of two rounded closes; their sum alone falls short by the product of the two.
+    noise = (1 + half / adj_close[:-1]) / (1 - half / adj_close[1:]) - 1 + _FLOOR
     rows = []
     for at in np.flatnonzero(np.abs(ratio - 1) > noise).tolist():
         today = at + 1

@@ -60,7 +60,8 @@ def _notebook_home(config: pytest.Config) -> Path:
     # A real run first, so that the report has an account to show and every pipeline notebook has been a job.
     command = [sys.executable, "-m", "workbench.cli.main", "run", "daily", "--session", "2013-03-01"]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("WORKBENCH_")}
-    subprocess.run(command, cwd=home, env=clean, check=True, capture_output=True, timeout=300)
+    done = subprocess.run(command, cwd=home, env=clean, check=False, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"the run before the notebooks failed with {done.returncode}: {done.stderr}"
     return home
 
 

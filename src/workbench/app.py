@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from workbench.settings import Settings, load_settings
 if TYPE_CHECKING:
     import pandas as pd
 
+    from workbench.brokers.base import Broker
     from workbench.brokers.market import LakeMarket
     from workbench.data.bars import Adjustment, Bars
     from workbench.data.lake import Lake, LoadResult
@@ -29,9 +30,24 @@ if TYPE_CHECKING:
     from workbench.reports.report import Report
     from workbench.research.result import Assumptions
     from workbench.strategies.base import Strategy
-    from workbench.trading.gateway import GatewayParts
-    from workbench.trading.planner import Plan
+    from workbench.trading.gateway import Gateway, GatewayParts
+    from workbench.trading.orderlist import OrderList
+    from workbench.trading.planner import Plan, PlanKey
     from workbench.trading.proposal import Outcome
+    from workbench.trading.tickets import Ticket
+
+
+_QUALITY_SESSIONS = 252
+# A venue beyond a network may be out of reach for so long.
+_PATIENCE_S = 30.0
+# An order in doubt may still be on its way there for so long after the call was given up.
+_UNKNOWN_WAIT_S = 10.0
+# More symbols than that are judged when they are ordered.
+_JUDGED_AHEAD = 100
+# Venues that trade fractions take nine decimals.
+_FRACTION = Decimal("1e-9")
+# Two jobs of one account at the same moment go one after the other.
+_LEASE_WAIT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +137,7 @@ class Workbench:
             snapshot=self.data_snapshot,
         )
 
-    def check(self, symbols: Sequence[str], *, sessions: int = 252) -> QualityReport:
+    def check(self, symbols: Sequence[str], *, sessions: int = _QUALITY_SESSIONS) -> QualityReport:
         """Check the raw bars of the last ``sessions`` sessions against the quality rules.
 
         A job is stopped by a fault in what its strategy reads, not by a gap of years ago.
@@ -163,28 +179,72 @@ class Workbench:
             )
             if not rows:
                 return Snapshot(self.account, self.session, starting)
-        return read_snapshot(self.journal, self.account, self.session, starting)
+        return read_snapshot(self.journal, self.account, self.session, starting, self._close)
 
     def plan(self, strategy: str, weights: Mapping[str, float] | pd.Series, snapshot: Snapshot) -> Plan:
-        """Turn target weights of the session into order intents on its raw closes."""
-        from workbench.brokers.market import exact
-        from workbench.trading.planner import PlanKey, plan
+        """Turn target weights of the session into order intents on its raw closes, sells before buys.
 
-        wanted = {str(symbol): float(weight) for symbol, weight in weights.items()}
-        raw = self.bars(sorted(wanted), adjustment="raw")
-        prices = {symbol: exact(price) for symbol, price in raw.prices_on(self.session).items()}
-        run = self.run
-        key = PlanKey(
-            self.account,
-            run.pipeline if run else "by_hand",
-            self.session,
-            run.amendment if run else 0,
-            strategy,
-        )
-        return plan(key, wanted, snapshot, prices, self.settings.planner)
+        Raises
+        ------
+        DataError
+            If a weight is no number, or cannot be traded: negative while short sales are off, more than 1 in sum,
+            unknown to the lake, or without a bar in the session.
+        """
+        from workbench.brokers.matching import Costs
+        from workbench.trading.planner import plan
+        from workbench.trading.sizing import Bounds
 
-    def propose(self, plan: Plan) -> Outcome:
-        """Hand the plan to the gateway and wait for the outcome; outside a run nothing is sent.
+        try:
+            wanted = {str(symbol): float(weight) for symbol, weight in weights.items()}
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{strategy}: a weight is not a number: {error}") from error
+        # Another strategy's orders use cash too, at prices that its own symbols have.
+        others = {order.symbol for order in snapshot.open_orders} - wanted.keys()
+        if others:
+            others &= set(self.lake.symbols(self.data_snapshot))
+        costs, risk = self.settings.costs, self.settings.risk
+        fee = Costs(costs.commission_per_share_usd, costs.commission_min_usd, costs.slippage_bps).fee
+        bounds = Bounds.of(risk, strategy, fee)
+        prices = self._closes({*wanted, *others})
+        return plan(self._plan_key(strategy), wanted, snapshot, prices, self.settings.planner, bounds)
+
+    @property
+    def ticket(self) -> type[Ticket]:
+        """One particular order: ``wb.ticket("AAPL", "buy", 10, type="limit", limit=430.5)``.
+
+        ``type`` is market, limit, stop, stop_limit or trailing_stop; ``time_in_force`` day, gtc, opg or cls. The
+        docstring of the class has all arguments (``wb.ticket?`` shows it).
+        """
+        from workbench.trading.tickets import Ticket
+
+        return Ticket
+
+    def orders(
+        self, tickets: Sequence[Ticket], *, strategy: str = "by_hand", snapshot: Snapshot | None = None
+    ) -> OrderList:
+        """Turn tickets into order intents on the raw closes of the session; :meth:`propose` sends them like a plan.
+
+        Parameters
+        ----------
+        strategy
+            The name they are booked under; one proposal of a name in each run.
+        snapshot
+            The account at the close of the session, read if left out.
+
+        Raises
+        ------
+        ConfigError
+            If something is no ticket, or a replacement does not fit the order it replaces.
+        DataError
+            If a symbol is unknown to the lake or did not trade in the session.
+        """
+        from workbench.trading.orderlist import orders, symbols_of
+
+        prices = self._closes(symbols_of(tickets))
+        return orders(self._plan_key(strategy), tickets, snapshot or self.snapshot(), prices)
+
+    def propose(self, plan: Plan | OrderList) -> Outcome:
+        """Hand a plan or a list of orders to the gateway and wait for the outcome; outside a run nothing is sent.
 
         Raises
         ------
@@ -202,23 +262,148 @@ class Workbench:
         self._proposed.add(plan.key.strategy)
         return propose(self.journal, self.run.run_id, plan, self.data_snapshot or self.lake.snapshot())
 
+    def cancel(self, client_order_id: str, *, timeout_s: float = 60.0) -> str:
+        """Have the gateway cancel one of the account's open orders; what came of it, in words.
+
+        Raises
+        ------
+        ConfigError
+            Outside a run, if the step may not place orders, or if the account has no such order.
+        BrokerUnavailable
+            If the gateway has not answered in ``timeout_s``; the order stays marked for cancelling.
+        """
+        from workbench.journal import Controls, OrderJournal
+        from workbench.trading.killswitch import CANCEL, await_answer
+
+        if self.run is None:
+            raise ConfigError("a notebook outside a run cancels nothing", hint="use `workbench cancel ORDER`")
+        if not self.run.may_order:
+            raise ConfigError("this step may not place orders", hint="set orders = true for it in the pipeline")
+        record = OrderJournal(self.journal).intent(client_order_id)
+        if record is None or record.account != self.account:
+            raise ConfigError(f"account {self.account} has no order {client_order_id}")
+        number = Controls(self.journal).ask(self.account, CANCEL, self.run.run_id, client_order_id)
+        return await_answer(self.journal, number, timeout_s)
+
+    def _plan_key(self, strategy: str) -> PlanKey:
+        from workbench.trading.planner import PlanKey
+
+        if not isinstance(strategy, str) or not strategy.strip():
+            raise ConfigError(f"strategy {strategy!r} is not a name", hint="orders are booked under it")
+        run = self.run
+        pipeline, amendment = (run.pipeline, run.amendment) if run else ("by_hand", 0)
+        return PlanKey(self.account, pipeline, self.session, amendment, strategy)
+
+    def _close(self, symbol: str) -> Decimal | None:
+        known = symbol in self.lake.symbols(self.data_snapshot)
+        return self._closes([symbol]).get(symbol) if known else None
+
+    def _closes(self, symbols: Collection[str]) -> dict[str, Decimal]:
+        """Raw closes of the session, in USD, of those symbols that traded in it."""
+        from workbench.brokers.market import exact
+
+        if not symbols:
+            return {}
+        names, day = sorted(symbols), self.session
+        raw = self.lake.bars(names, start=day, end=day, adjustment="raw", snapshot=self.data_snapshot)
+        return {symbol: exact(price) for symbol, price in raw.prices_on(day).items()}
+
     def gateway_parts(self, account: str, session: date, snapshot: int | None) -> GatewayParts:
-        """What the gateway of an account is built from; only the runner asks for it."""
-        from workbench.brokers.matching import Costs
-        from workbench.brokers.paper import PaperExchange
+        """What the gateway of an account is built from; only the runner and the command line ask for it.
+
+        Raises
+        ------
+        ConfigError
+            If the broker's keys are missing, its address is live and not armed, or the account is not its own.
+        """
         from workbench.trading.gateway import GatewayParts
 
-        market, costs = self.market(session, snapshot), self.settings.costs
-        broker = PaperExchange(
+        settings = self.settings
+        market = self.market(session, snapshot)
+        symbols = self.lake.symbols(snapshot)
+        paper = settings.account.broker == "paper"
+        return GatewayParts(
+            account,
+            self._paper(account, market, session) if paper else self._alpaca(account),
+            market,
+            self.calendar,
+            settings.risk,
+            Owner.current(),
+            throttle=settings.throttle,
+            reconcile=settings.reconcile,
+            replays=paper,
+            quality=partial(self._faults, snapshot),
+            unknown_wait_s=0.0 if paper else settings.alpaca.read_timeout_s + _UNKNOWN_WAIT_S,
+            patience_s=0.0 if paper else _PATIENCE_S,
+            lease_wait_s=_LEASE_WAIT_S,
+            lot=Decimal(1) if paper and not settings.exchange.fractional else _FRACTION,
+            universe=symbols if len(symbols) <= _JUDGED_AHEAD else (),
+            sure_sales=not paper or settings.exchange.max_volume_share is None,
+        )
+
+    def gateway(self, account: str) -> Gateway:
+        """A gateway of an account where it stands, on the latest data: to look, to cancel, to go flat.
+
+        Raises
+        ------
+        ConfigError
+            If the account was never opened, or its broker cannot be used.
+        """
+        from workbench.journal import Ledger
+        from workbench.trading.gateway import Gateway
+
+        mark = Ledger(self.journal).last_mark(account)
+        if mark is None:
+            raise ConfigError(f"account {account} was never opened", hint="`workbench run daily` opens it")
+        parts = self.gateway_parts(account, date.fromisoformat(mark["session"]), None)
+        return Gateway(self.journal, replace(parts, lease_wait_s=0.0))
+
+    def _paper(self, account: str, market: LakeMarket, opened: date) -> Broker:
+        from workbench.brokers.matching import Costs
+        from workbench.brokers.paper import PaperExchange
+
+        costs, exchange = self.settings.costs, self.settings.exchange
+        return PaperExchange(
             self.settings.exchange_dir / f"{account}.sqlite",
             account=account,
             market=market,
             calendar=self.calendar,
             costs=Costs(costs.commission_per_share_usd, costs.commission_min_usd, Decimal(costs.slippage_bps)),
             starting_cash=self.settings.account.starting_cash_usd,
-            opened=session,
+            opened=opened,
+            clock=self.clock,
+            max_volume_share=exchange.max_volume_share,
+            fractional=exchange.fractional,
+            shorting=self.settings.risk.allow_short,
         )
-        return GatewayParts(account, broker, market, self.calendar, self.settings.risk, Owner.current())
+
+    def _alpaca(self, account: str) -> Broker:
+        from workbench.brokers.alpaca import AlpacaBroker, credentials
+
+        if account != self.settings.account.name:
+            raise ConfigError(
+                f"account {account!r} is not the one at Alpaca, which is {self.settings.account.name!r}",
+                hint='set broker = "paper" in [account] to use paper accounts of other names',
+            )
+        key, secret = credentials(os.environ)
+        return AlpacaBroker(
+            self.settings.alpaca, account=account, key=key, secret=secret, calendar=self.calendar, clock=self.clock
+        )
+
+    def _faults(self, snapshot: int | None, symbols: Sequence[str], session: date) -> dict[str, str]:
+        """What blocks symbols in the data that is traded on: the gateway's own look, whatever the notebook found."""
+        from workbench.data.quality import check
+
+        known = sorted(set(symbols) & set(self.lake.symbols(snapshot)))
+        if not known:
+            return {}
+        raw = self.lake.bars(known, end=session, adjustment="raw", snapshot=snapshot)
+        raw = raw.between(start=raw.sessions[-_QUALITY_SESSIONS:][0].date())
+        actions = self.lake.actions(known, end=session, snapshot=snapshot)
+        notices = self.lake.notices(known, snapshot=snapshot)
+        found = check(raw, actions, self.calendar, session=session, notices=notices).findings
+        blocked = found.loc[found["severity"] == "block"].drop_duplicates("symbol")
+        return {str(row.symbol): f"{row.rule} on {row.session:%Y-%m-%d}: {row.detail}" for row in blocked.itertuples()}
 
     # ---- seeing ----------------------------------------------------------------------------------
 
@@ -237,6 +422,23 @@ class Workbench:
         rows = tables.equity(self.journal, account=self.account, until=self._session)
         columns = ["session", "cash", "positions_value", "equity"]
         return pd.DataFrame(rows, columns=columns).set_index("session")
+
+    def executions(self, account: str | None = None) -> pd.DataFrame:
+        """What every order that was sent up to the session cost against the market, and how long it took.
+
+        One row per order of the account (this one if left out), by client order id; the columns are those of the
+        reports table ``execution``, numbers as floats. `workbench.reports.execution` sums them up.
+        """
+        from workbench.reports.execution import executions, frame
+
+        rows = executions(
+            self.journal,
+            self.lake,
+            account=account or self.account,
+            until=self._session,
+            snapshot=self.data_snapshot,
+        )
+        return frame(rows)
 
     def holdings(self) -> pd.DataFrame:
         """What the account holds at its last mark: shares, price and value in USD, weight, by symbol."""

@@ -24,13 +24,28 @@ class Side(StrEnum):
 class OrderType(StrEnum):
     MARKET = "market"
     LIMIT = "limit"
+    STOP = "stop"
+    STOP_LIMIT = "stop_limit"
+    TRAILING_STOP = "trailing_stop"
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether the order names a worst price."""
+        return self in {OrderType.LIMIT, OrderType.STOP_LIMIT}
+
+    @property
+    def has_stop(self) -> bool:
+        """Whether the order waits for a fixed stop price."""
+        return self in {OrderType.STOP, OrderType.STOP_LIMIT}
 
 
 class TimeInForce(StrEnum):
-    """How long an order stands: through one session (``day``) or its opening auction only (``opg``)."""
+    """How long an order stands: one session (``day``), until cancelled (``gtc``), or one auction (``opg``, ``cls``)."""
 
     DAY = "day"
+    GTC = "gtc"
     OPG = "opg"
+    CLS = "cls"
 
 
 class OrderState(StrEnum):
@@ -71,12 +86,25 @@ class TradingState(StrEnum):
 
 
 class ActivityKind(StrEnum):
-    """What changed a position or cash without a trade."""
+    """What changed a position or cash without a trade.
+
+    ``opening`` is what an account held when the journal first saw it; ``other`` whatever a venue reports that
+    has no name here.
+    """
 
     DIVIDEND = "dividend"
     SPLIT = "split"
     CASH_IN_LIEU = "cash_in_lieu"
     DEPOSIT = "deposit"
+    FEE = "fee"
+    INTEREST = "interest"
+    OPENING = "opening"
+    OTHER = "other"
+
+    @property
+    def is_flow(self) -> bool:
+        """Whether it moves money in or out of the account, which is neither profit nor loss."""
+        return self in {ActivityKind.DEPOSIT, ActivityKind.OPENING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +122,25 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Bracket:
+    """Exits that stand from the moment the entry fills; one filling cancels the other. Prices in USD.
+
+    ``stop_loss_limit`` makes the stop a stop-limit order.
+    """
+
+    take_profit: Decimal
+    stop_loss: Decimal
+    stop_loss_limit: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OrderIntent:
-    """An order as proposed by a notebook. ``reference_price`` is the price it was sized on, in USD."""
+    """An order as proposed by a notebook. ``reference_price`` is the price it was sized on, in USD.
+
+    ``notional_usd`` asks for an amount instead of shares; ``quantity`` is then the amount over the reference price.
+    ``replaces`` names the order whose place this one takes: quantity and prices may differ, nothing else.
+    A trailing stop has either ``trail_price`` (USD) or ``trail_percent`` (1 is one per cent).
+    """
 
     client_order_id: str
     symbol: str
@@ -107,6 +152,12 @@ class OrderIntent:
     type: OrderType = OrderType.MARKET
     limit_price: Decimal | None = None
     time_in_force: TimeInForce = TimeInForce.DAY
+    stop_price: Decimal | None = None
+    trail_price: Decimal | None = None
+    trail_percent: Decimal | None = None
+    notional_usd: Decimal | None = None
+    bracket: Bracket | None = None
+    replaces: str | None = None
 
     @property
     def signed_quantity(self) -> Decimal:
@@ -124,7 +175,11 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order as the venue sees it. ``average_price`` is None until something filled."""
+    """An order as the venue sees it. ``average_price`` is None until something filled.
+
+    ``parent_id`` is the client order id of the entry that a bracket's exit belongs to; ``venue_state`` is the
+    venue's own word for the state.
+    """
 
     broker_order_id: str
     client_order_id: str
@@ -137,6 +192,23 @@ class Order:
     state: OrderState
     filled_quantity: Decimal
     average_price: Decimal | None
+    stop_price: Decimal | None = None
+    trail_price: Decimal | None = None
+    trail_percent: Decimal | None = None
+    notional_usd: Decimal | None = None
+    parent_id: str | None = None
+    replaced_by: str | None = None
+    venue_state: str = ""
+
+    @property
+    def open_quantity(self) -> Decimal:
+        """Shares that may still fill; zero once the order is final."""
+        return Decimal(0) if self.state.is_final else self.quantity - self.filled_quantity
+
+    @property
+    def is_exit(self) -> bool:
+        """Whether it is a bracket's exit, which waits for its price and shares its shares with the other exit."""
+        return self.parent_id is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +233,7 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """A change of position or cash that is not a trade: dividend, split, cash in lieu, deposit."""
+    """A change of position or cash that is not a trade. ``symbol`` is empty where it concerns cash alone."""
 
     activity_id: str
     kind: ActivityKind
@@ -207,7 +279,7 @@ class Snapshot:
 
     def expected(self, symbol: str) -> Decimal:
         """Shares held once every order that may still be sent or filled has filled."""
-        waiting = (o.side.sign * (o.quantity - o.filled_quantity) for o in self.open_orders if o.symbol == symbol)
+        waiting = (o.side.sign * o.open_quantity for o in self.open_orders if o.symbol == symbol and not o.is_exit)
         return self.quantity(symbol) + sum(waiting, Decimal(0))
 
 

@@ -6,6 +6,7 @@
       DataError                          65   a symbol, session or rule
       BrokerError                        69
         BrokerUnavailable                69   not sent, may be retried
+          RateLimited                    69   not sent, the venue says when to come back
         OrderRejected                    69   refused by the venue, do not retry
         OrderUnknown                     69   may have been sent: reconcile, never resend
       JournalError                       74
@@ -65,6 +66,14 @@ class BrokerError(WorkbenchError):
 
 class BrokerUnavailable(BrokerError):
     """Nothing was sent; the call may be retried."""
+
+
+class RateLimited(BrokerUnavailable):
+    """The venue took nothing and wants to be left alone for ``retry_after_s`` seconds."""
+
+    def __init__(self, message: str, *, retry_after_s: float, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class OrderRejected(BrokerError):

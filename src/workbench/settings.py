@@ -25,6 +25,8 @@ RESERVED = frozenset({"WORKBENCH_CONFIG", "WORKBENCH_RUN", "WORKBENCH_STEP", "WO
 
 _NAME = r"[a-z][a-z0-9_-]{0,31}"
 Usd = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[Decimal, Field(ge=0, le=1, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=f"^{_NAME}$")]
 
@@ -34,11 +36,22 @@ class _Section(BaseModel):
 
 
 class AccountSettings(_Section):
-    """The account that pipelines trade."""
+    """The account that pipelines trade. The broker ``alpaca`` needs two keys in the environment."""
 
     name: Name = "paper"
-    broker: Literal["paper"] = "paper"
-    starting_cash_usd: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] = Decimal(100_000)
+    broker: Literal["paper", "alpaca"] = "paper"
+    starting_cash_usd: Positive = Decimal(100_000)
+
+
+class AlpacaSettings(_Section):
+    """How Alpaca is reached. An address that is not its paper one or this machine is live, and refused unless armed."""
+
+    base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+$")] = "https://paper-api.alpaca.markets"
+    armed_account: str = ""  # must repeat the account's name before real money can be spent
+    connect_timeout_s: Seconds = 3.0
+    read_timeout_s: Seconds = 10.0
+    stream: bool = True
+    poll_s: Seconds = 2.0  # how often fills are asked for while the stream is down
 
 
 class CostSettings(_Section):
@@ -49,24 +62,70 @@ class CostSettings(_Section):
     slippage_bps: Annotated[Decimal, Field(ge=0, le=1000, allow_inf_nan=False)] = Decimal(2)
 
 
+class ExchangeSettings(_Section):
+    """How the paper exchange matches. ``max_volume_share`` of a session's volume fills an order; none is no bound."""
+
+    max_volume_share: Annotated[Decimal, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    fractional: bool = True
+
+
 class PlannerSettings(_Section):
     """How targets become orders."""
 
     cash_buffer: Fraction = Decimal("0.02")
     min_trade_value_usd: Usd = Decimal(100)
     tolerance: Fraction = Decimal("0.005")
+    lot: Positive = Decimal(1)  # shares; 0.001 trades fractions
+    time_in_force: Literal["day", "opg"] = "day"
+    limit_bps: Annotated[Decimal, Field(ge=0, le=5000, allow_inf_nan=False)] | None = None  # none: market orders
+    tick_usd: Positive = Decimal("0.01")
+
+
+class StrategyLimits(_Section):
+    """Limits of one strategy, on the shares it bought itself; what is left out is bounded by the account alone."""
+
+    max_order_value_usd: Positive | None = None
+    max_gross_exposure: Positive | None = None
+    max_net_exposure: Positive | None = None
+    max_name_exposure: Positive | None = None
 
 
 class RiskSettings(_Section):
     """Limits that no order passes, whichever notebook it comes from. Exposures are multiples of equity."""
 
-    max_order_value_usd: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] = Decimal(75_000)
+    max_order_value_usd: Positive = Decimal(75_000)
+    max_order_quantity: Positive = Decimal(100_000)
+    max_volume_share: Positive = Decimal("0.05")  # of the average volume of the last 20 sessions
     market_order_buffer: Fraction = Decimal("0.01")
-    max_gross_exposure: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] = Decimal("1.05")
-    max_net_exposure: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] = Decimal("1.05")
-    max_name_exposure: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] = Decimal("0.60")
+    max_gross_exposure: Positive = Decimal("1.05")
+    max_net_exposure: Positive = Decimal("1.05")
+    max_name_exposure: Positive = Decimal("0.60")
     price_collar: Annotated[Decimal, Field(gt=0, le=1, allow_inf_nan=False)] = Decimal("0.05")
     allow_short: bool = False
+    restricted: tuple[str, ...] = ()
+    max_orders_per_minute: Annotated[int, Field(ge=1)] = 2000
+    duplicate_window_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
+    max_clock_skew_s: Seconds = 2.0
+    max_daily_loss: Fraction = Decimal("0.10")  # share of the equity at the close before
+    max_drawdown: Fraction = Decimal("0.30")  # from the highest close
+    breaker: Literal["reducing", "halted"] = "reducing"
+    require_quality: bool = True
+    strategies: dict[str, StrategyLimits] = Field(default_factory=dict)
+
+
+class ThrottleSettings(_Section):
+    """The pace of orders: ``per_s`` on average and ``burst`` at once. Orders wait for it, they are not refused."""
+
+    per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    burst: Annotated[int, Field(ge=1)] = 10
+
+
+class ReconcileSettings(_Section):
+    """What may differ between the books and the venue before a symbol or the account is locked."""
+
+    cash_tolerance_usd: Usd = Decimal("0.01")
+    every_s: Seconds = 30.0  # while orders are open
+    lookback_days: Annotated[int, Field(ge=1)] = 10  # of the drop copy
 
 
 class PathSettings(_Section):
@@ -85,9 +144,13 @@ class Settings(_Section):
     config_file: Path
     calendar: str = "XNYS"
     account: AccountSettings = AccountSettings()
+    alpaca: AlpacaSettings = AlpacaSettings()
     costs: CostSettings = CostSettings()
+    exchange: ExchangeSettings = ExchangeSettings()
     planner: PlannerSettings = PlannerSettings()
     risk: RiskSettings = RiskSettings()
+    throttle: ThrottleSettings = ThrottleSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
     paths: PathSettings = PathSettings()
 
     @property

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from support.markets import StaticMarket, bar
 
+from workbench.brokers.exchange.floor import Floor
+from workbench.brokers.exchange.store import Store
+from workbench.brokers.exchange.ticket import Ticket
 from workbench.brokers.market import CorporateAction
 from workbench.brokers.matching import Costs
 from workbench.brokers.paper import PaperExchange
 from workbench.calendars import calendar
-from workbench.domain import ActivityKind, OrderIntent, OrderState, OrderType, Side
+from workbench.domain import ActivityKind, Fill, OrderIntent, OrderState, OrderType, Side
 from workbench.errors import BrokerError, BrokerUnavailable, ConfigError, OrderRejected, OrderUnknown
 
 MON, TUE, WED, THU = (date(2013, 1, day) for day in (7, 8, 9, 10))
@@ -52,6 +56,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., PaperExchange]]:
             costs=Costs(Decimal("0.005"), Decimal("1.00"), Decimal(2)),
             starting_cash=Decimal(cash),
             opened=MON,
+            fractional=False,
         )
         opened.append(exchange)
         return exchange
@@ -71,7 +76,9 @@ def test_an_account_opens_with_one_deposit(start: Callable[..., PaperExchange]) 
     start().close()
     exchange = start()
     assert exchange.account().cash == Decimal(100_000)
-    assert [(a.kind, a.cash_delta) for a in exchange.activities()] == [(ActivityKind.DEPOSIT, Decimal(100_000))]
+    assert [(a.kind, a.cash_delta) for a in exchange.feed(None).activities] == [
+        (ActivityKind.DEPOSIT, Decimal(100_000))
+    ]
 
 
 def test_an_order_fills_at_the_next_open_with_slippage_and_commission(
@@ -81,7 +88,7 @@ def test_an_order_fills_at_the_next_open_with_slippage_and_commission(
     assert exchange.submit(order("c1", "IBM", Side.BUY, "300")).state is OrderState.ACCEPTED
     assert exchange.account().cash == Decimal(100_000)
     exchange.advance(TUE)
-    (fill,) = exchange.fills()
+    (fill,) = exchange.feed(None).fills
     # 192.92 x 1.0002 = 192.958584; 300 x 192.958584 = 57,887.5752; fee 300 x 0.005 = 1.50.
     assert (fill.price, fill.fee, fill.session) == (Decimal("192.958584"), Decimal("1.500"), TUE)
     assert exchange.account().cash == Decimal("42110.9248")
@@ -98,7 +105,7 @@ def test_going_to_a_session_twice_trades_it_once(start: Callable[..., PaperExcha
     exchange.close()
     again = start()
     again.advance(WED)
-    assert [fill.session for fill in again.fills()] == [TUE]
+    assert [fill.session for fill in again.feed(None).fills] == [TUE]
 
 
 def test_the_exchange_does_not_go_back(start: Callable[..., PaperExchange]) -> None:
@@ -131,7 +138,7 @@ def test_a_split_multiplies_shares_and_pays_the_fraction_and_a_dividend_pays_cas
     assert exchange.account().cash == before + Decimal("30.5")
     exchange.advance(THU)
     assert exchange.account().cash == before + Decimal("30.5") + Decimal("75.5")
-    kinds = [a.kind for a in exchange.activities()]
+    kinds = [a.kind for a in exchange.feed(None).activities]
     assert kinds == [
         ActivityKind.DEPOSIT,
         ActivityKind.SPLIT,
@@ -171,7 +178,7 @@ def test_an_order_waiting_over_a_split_is_split_too(start: Callable[..., PaperEx
     exchange.submit(order("c2", "SPL", Side.BUY, "10", limit="93"))
     exchange.advance(WED)
     # 151.5 rounded down; the limit of 93 becomes 62, and the open of 61 is better.
-    assert [(f.quantity, f.price) for f in exchange.fills()] == [
+    assert [(f.quantity, f.price) for f in exchange.feed(None).fills] == [
         (Decimal(151), Decimal("61.0122")),
         (Decimal(15), Decimal(61)),
     ]
@@ -226,7 +233,7 @@ def test_a_cancelled_order_does_not_fill(start: Callable[..., PaperExchange]) ->
     assert cancelled is not None
     assert cancelled.state is OrderState.CANCELED
     exchange.advance(TUE)
-    assert exchange.fills() == []
+    assert exchange.feed(None).fills == []
     assert exchange.cancel("unheard of") is None
 
 
@@ -236,15 +243,23 @@ def test_a_crash_in_the_middle_of_a_session_leaves_the_exchange_before_it(
     exchange = start()
     exchange.submit(order("c1", "IBM", Side.BUY, "10"))
     exchange.submit(order("c2", "SPL", Side.BUY, "10"))
-    match = exchange._match
-    monkeypatch.setattr(exchange, "_match", lambda db, o, s: match(db, o, s) if o.client_order_id == "c1" else 1 / 0)
+    execute = Floor.execute
+
+    def fail_at_the_second(floor: Floor, ticket: Ticket, quantity: Decimal, price: Decimal, at: datetime) -> Fill:
+        if ticket.client_order_id == "c2":
+            raise ZeroDivisionError
+        return execute(floor, ticket, quantity, price, at)
+
+    monkeypatch.setattr(Floor, "execute", fail_at_the_second)
     with pytest.raises(ZeroDivisionError):
         exchange.advance(TUE)
+    monkeypatch.undo()
+    assert (exchange.account().session, len(exchange.open_orders())) == (MON, 2)
     exchange.close()
     again = start()
-    assert (again.account().session, again.fills(), len(again.open_orders())) == (MON, [], 2)
+    assert (again.account().session, again.feed(None).fills, len(again.open_orders())) == (MON, [], 2)
     again.advance(TUE)
-    assert len(again.fills()) == 2
+    assert len(again.feed(None).fills) == 2
 
 
 def test_an_exchange_file_of_another_account_is_refused(start: Callable[..., PaperExchange]) -> None:
@@ -265,9 +280,45 @@ def test_a_failure_of_the_store_while_an_order_is_taken_leaves_it_in_doubt(
 ) -> None:
     exchange = start()
 
-    def fail(intent: OrderIntent) -> None:
-        raise BrokerUnavailable("disk I/O error")
+    def fail(store: Store, ticket: Ticket) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(exchange, "_accept", fail)
+    monkeypatch.setattr(Store, "add", fail)
     with pytest.raises(OrderUnknown, match="disk I/O error"):
         exchange.submit(order("c1", "IBM", Side.BUY, "1"))
+
+
+def test_something_has_changed_until_the_feed_has_told_it(start: Callable[..., PaperExchange]) -> None:
+    paper = start()
+    assert paper.changed()
+    cursor = paper.feed(None).cursor
+    assert not paper.changed()
+    paper.submit(order("c1", "IBM", Side.BUY, "1"))
+    assert paper.changed()
+    cursor = paper.feed(cursor).cursor
+    assert not paper.changed()
+    paper.advance(TUE)
+    assert paper.changed()
+    assert [fill.client_order_id for fill in paper.feed(cursor).fills] == ["c1"]
+
+
+def test_a_bust_is_news_that_only_the_drop_copy_tells(start: Callable[..., PaperExchange]) -> None:
+    paper = start()
+    paper.submit(order("c1", "IBM", Side.BUY, "1"))
+    paper.advance(TUE)
+    cursor = paper.feed(None).cursor
+    paper.exchange.bust("f1")
+    assert paper.changed()
+    assert (list(paper.feed(cursor).fills), list(paper.drop_copy(MON))) == ([], [])
+
+
+def test_the_embedded_broker_has_no_clock_pace_or_opening_of_its_own(start: Callable[..., PaperExchange]) -> None:
+    paper = start()
+    assert (paper.clock(), paper.pace(), paper.opening()) == (None, None, None)
+
+
+@pytest.mark.parametrize("cursor", ["", "f1", "20130107::uuid", "f1.a-1"])
+def test_another_venues_cursor_is_refused(start: Callable[..., PaperExchange], cursor: str) -> None:
+    paper = start()
+    with pytest.raises(BrokerError, match="is not a cursor of the paper exchange"):
+        paper.feed(cursor)

@@ -16,7 +16,7 @@ from support.homes import make_home, workbench
 
 from workbench.clock import ManualClock
 from workbench.domain import TradingState
-from workbench.journal import Journal, OrderJournal, Owner, RunJournal, RunKey
+from workbench.journal import Controls, Journal, Owner, RunJournal, RunKey
 from workbench.ops import doctor
 from workbench.ops.doctor import Check, examine
 from workbench.settings import Settings, load_settings
@@ -50,9 +50,10 @@ def claim(settings: Settings, owner: Owner) -> None:
 def test_a_fresh_installation_has_no_failure(settings: Settings) -> None:
     checks = examine(settings, ManualClock(NOW))
     assert [check for check in checks if check.state == "fail"] == []
-    assert {"python", "packages", "disk", "calendar", "lake", "journal", "trading", "orders", "reports"} <= {
-        check.name for check in checks
-    }
+    assert {check.name for check in checks} >= {
+        "python", "packages", "disk", "calendar", "lake", "journal", "trading", "locks", "reconciliation", "orders",
+        "reports",
+    }  # fmt: skip
     assert all(check.fix for check in checks if check.state != "ok")
 
 
@@ -109,19 +110,69 @@ def test_a_damaged_journal_fails(settings: Settings) -> None:
 
 def test_a_halt_is_told_with_who_and_why(settings: Settings) -> None:
     with open_journal(settings) as journal:
-        OrderJournal(journal).set_trading_state("*", TradingState.HALTED, "fat finger", "ada")
+        Controls(journal).set_trading_state("*", TradingState.HALTED, "fat finger", "ada")
     found = line(settings, "trading")
     assert found.state == "warn"
     assert "every account, by ada" in found.found
     assert "fat finger" in found.found
+    assert found.fix == "`workbench resume`"
+
+
+def test_a_latched_breaker_is_told_with_the_way_to_reset_it(settings: Settings) -> None:
+    with open_journal(settings) as journal:
+        Controls(journal).trip("paper", "drawdown", TradingState.HALTED, "down 21 %, the limit is 20 %")
+    found = line(settings, "trading")
+    assert (found.state, found.found) == (
+        "warn",
+        "HALTED: account paper, breaker drawdown latched at 2026-06-01T00:00: down 21 %, the limit is 20 %",
+    )
+    assert "workbench risk reset drawdown" in found.fix
+
+
+def test_every_stop_has_a_line_of_its_own(settings: Settings) -> None:
+    with open_journal(settings) as journal:
+        Controls(journal).set_trading_state("*", TradingState.REDUCING, "drill", "ada")
+        Controls(journal).trip("paper", "daily_loss", TradingState.HALTED, "lost 4 %")
+    lines = [check.found for check in examine(settings, ManualClock(NOW)) if check.name == "trading"]
+    assert [words.partition(",")[0] for words in lines] == ["REDUCING: every account", "HALTED: account paper"]
+
+
+def test_locked_symbols_are_named_until_they_agree_again(settings: Settings) -> None:
+    assert line(settings, "locks").state == "ok"
+    with open_journal(settings) as journal:
+        Controls(journal).set_locks("paper", {"IBM": "10 here, 12 there", "*": "cash differs"}, "me", release=True)
+    found = [check.found for check in examine(settings, ManualClock(NOW)) if check.name == "locks"]
+    assert found == [
+        "LOCKED: every symbol in account paper: cash differs",
+        "LOCKED: IBM in account paper: 10 here, 12 there",
+    ]
+    assert "reconcile" in line(settings, "locks").fix
+    with open_journal(settings) as journal:
+        Controls(journal).set_locks("paper", {}, "me", release=True)
+    assert line(settings, "locks").state == "ok"
+
+
+def test_the_last_reconciliation_of_every_account_is_told(settings: Settings) -> None:
+    assert line(settings, "reconciliation").found == "none yet"
+    different = [{"kind": "cash", "symbol": "*", "difference": "the books have 10 USD, the venue 9 USD"}]
+    with open_journal(settings) as journal:
+        for account, moment, found in (("a", "start", different), ("a", "end", []), ("b", "start", different)):
+            Controls(journal).record_reconciliation(account, moment, found)
+    lines = [check for check in examine(settings, ManualClock(NOW)) if check.name == "reconciliation"]
+    assert [(check.state, check.found) for check in lines] == [
+        ("ok", "a at 2026-06-01T00:00 (end): books and venue agree"),
+        ("warn", "b at 2026-06-01T00:00 (start): 1 difference: the books have 10 USD, the venue 9 USD"),
+    ]
 
 
 def test_orders_in_doubt_are_counted(settings: Settings) -> None:
     claim(settings, Owner.current())
     raw = sqlite3.connect(settings.journal_file)
-    raw.execute("INSERT INTO batches VALUES ('b','r','paper','daily','2013-01-02',0,'s','1','1',1,'')")
+    raw.execute("INSERT INTO batches VALUES ('b','r','paper','daily','2013-01-02',0,'s','1','1',1,'','plan')")
     raw.execute(
-        "INSERT INTO intents VALUES ('c','b','paper','IBM','buy','1','market',NULL,'day','1','s',0,'unknown',NULL)"
+        "INSERT INTO intents (client_order_id, batch_id, account, symbol, side, quantity, type, time_in_force,"
+        " reference_price, strategy, sequence, state)"
+        " VALUES ('c','b','paper','IBM','buy','1','market','day','1','s',0,'unknown')"
     )
     raw.commit()
     raw.close()

@@ -16,6 +16,11 @@ session  what happens                                                          c
 AAA closes at 100 + session, halved from session 10; BBB at 50; CCC at 20. At the end 90 AAA at 59.50 and
 50 BBB at 50.00 are worth 7,855.00, so equity is 10,883.991. Equal thirds held since session 0 would be
 (119/100 + 1.02 + 1) / 3 = 1.07 times the start: the dividend of 1 on 50 is the 1.02.
+
+``corrected`` goes on from there: the day after, reconciliation finds what ``CORRECTIONS`` says, and somebody
+adopts it. The sale of session 13 was busted (30 x 49.99 - 1.00 = 1,498.70), the second purchase of AAA cost
+0.50 less, 7 CCC were bought by hand at 20.50 in session 18 (144.00 with the fee), 3 AAA and -1.25 USD differ
+without a trade. Session 18 then closes with 2,884.991 in cash, session 19 with 1,390.041.
 """
 
 from __future__ import annotations
@@ -43,7 +48,8 @@ from workbench.domain import (
     TradingState,
     client_order_id,
 )
-from workbench.journal import Batch, Journal, OrderJournal, Owner, RunJournal, RunKey
+from workbench.journal import Batch, Controls, Journal, Ledger, OrderJournal, Owner, RunJournal, RunKey
+from workbench.journal.ledger import Correction
 from workbench.journal.states import RunState
 
 ACCOUNT, PIPELINE, STRATEGY, BROKER = "paper", "daily", "momentum", "paper"
@@ -70,6 +76,14 @@ ACTIVITIES = {
     10: [(ActivityKind.SPLIT, "AAA", "40", "0")],
 }
 
+CORRECTIONS = (
+    Correction("bust", "BBB", SESSIONS[19], Decimal(30), Decimal("-1498.70"), "gone at the venue", "F13-0"),
+    Correction("correct", "AAA", SESSIONS[19], Decimal(0), Decimal(5), "now 10 at 54.0109", "F10-0"),
+    Correction("external", "CCC", SESSIONS[18], Decimal(0), Decimal(0), "not ours", "H1"),
+    Correction("position", "AAA", SESSIONS[19], Decimal(3), Decimal(0), "the books have 90, the venue 93"),
+    Correction("cash", "", SESSIONS[19], Decimal(0), Decimal("-1.25"), "the venue has 1.25 USD less"),
+)
+
 
 def close(symbol: str, i: int) -> Decimal:
     """The raw close of session ``i``."""
@@ -84,6 +98,7 @@ class Story:
     def __init__(self, journal: Journal, clock: ManualClock) -> None:
         self.journal, self.clock = journal, clock
         self.orders, self.runs = OrderJournal(journal), RunJournal(journal)
+        self.ledger, self.controls = Ledger(journal), Controls(journal)
         self.played = 0
 
     sessions = SESSIONS
@@ -93,6 +108,30 @@ class Story:
         for i in range(self.played, sessions):
             self._session(i, refusal)
         self.played = max(self.played, sessions)
+
+    def stray(self, i: int = 18, fill_id: str = "H1") -> Fill:
+        """7 CCC bought by hand at the venue in session ``i``."""
+        quantity, price = Decimal(7), Decimal("20.50")
+        return Fill(
+            fill_id, "by-hand", "CCC", Side.BUY, quantity, price, Decimal("0.50"), SESSIONS[i], self.clock.now()
+        )
+
+    def adopt(self) -> None:
+        """Somebody adopts what reconciliation found."""
+        self.ledger.record(ACCOUNT, BROKER, [self.stray()], [])
+        self.ledger.correct(ACCOUNT, BROKER, CORRECTIONS, "ada")
+
+    def correct(self) -> None:
+        """What reconciliation found the day after, with locks and a breaker, and how it was put right."""
+        differences = [{"kind": c.kind, "symbol": c.symbol, "difference": c.reason} for c in CORRECTIONS]
+        locked = {"BBB": "gone at the venue", "CCC": "not ours"}
+        self.controls.record_reconciliation(ACCOUNT, "start", differences)
+        self.controls.set_locks(ACCOUNT, locked, "reconciliation", release=True)
+        self.controls.trip(ACCOUNT, "drawdown", TradingState.REDUCING, "down 12 %")
+        self.clock.advance(60)
+        self.adopt()
+        self.controls.record_reconciliation(ACCOUNT, "asked", [])
+        self.controls.set_locks(ACCOUNT, {}, "reconciliation", release=True)
 
     def order_id(self, i: int, side: str, symbol: str) -> str:
         sequence = [(order[0], order[1]) for order in ORDERS[i]].index((side, symbol))
@@ -114,14 +153,11 @@ class Story:
 
     def _exchange(self, i: int) -> None:
         """What the venue did since the session before, and the account at the close."""
-        self.orders.record_activities(
-            ACCOUNT,
-            BROKER,
-            [
-                Activity(f"A{i}-{n}", kind, symbol, SESSIONS[i], Decimal(shares), Decimal(cash), self.clock.now())
-                for n, (kind, symbol, shares, cash) in enumerate(ACTIVITIES.get(i, []))
-            ],
-        )
+        happened = [
+            Activity(f"A{i}-{n}", kind, symbol, SESSIONS[i], Decimal(shares), Decimal(cash), self.clock.now())
+            for n, (kind, symbol, shares, cash) in enumerate(ACTIVITIES.get(i, []))
+        ]
+        self.ledger.record(ACCOUNT, BROKER, [], happened)
         for n, (symbol, quantity, price) in enumerate(FILLS.get(i, [])):
             decided = max(at for at in ORDERS if at < i)
             side = next(order[0] for order in ORDERS[decided] if order[1] == symbol)
@@ -130,14 +166,14 @@ class Story:
                 f"F{i}-{n}", known, symbol, Side(side), Decimal(quantity), Decimal(price), Decimal("1.00"), SESSIONS[i],
                 self.clock.now(),
             )  # fmt: skip
-            self.orders.record_fills(ACCOUNT, BROKER, [fill])
+            self.ledger.record(ACCOUNT, BROKER, [fill], [])
             self.orders.move(known, OrderState.FILLED)
-        books = self.orders.books(ACCOUNT)
+        books = self.ledger.books(ACCOUNT)
         held = {symbol: (quantity, close(symbol, i)) for symbol, quantity in books.holdings.items()}
-        self.orders.mark(ACCOUNT, SESSIONS[i], books.cash, held)
+        self.ledger.mark(ACCOUNT, SESSIONS[i], books.cash, held)
 
     def _propose(self, i: int, run_id: str, refusal: str) -> None:
-        books = self.orders.books(ACCOUNT)
+        books = self.ledger.books(ACCOUNT)
         targets = [
             Target(symbol, weight, close(symbol, i), books.holdings.get(symbol, Decimal(0)), Decimal(10))
             for symbol, weight in zip(SYMBOLS, (Decimal("0.5"), Decimal("0.25"), Decimal("0")), strict=True)
@@ -155,9 +191,10 @@ class Story:
         lease = self.runs.acquire("gateway", Owner("host", 1, 1.0), 60)
         for intent in intents:
             if i == 0 and intent.symbol == "CCC":
-                self.orders.deny(intent.client_order_id, Decision(False, gate="max_order_value", reason=refusal))
+                refused = Decision(False, gate="max_order_value", reason=refusal)
+                self.orders.deny({intent.client_order_id: refused})
             else:
-                self.orders.authorize(intent.client_order_id, lease, TradingState.ACTIVE)
+                self.orders.authorize([intent.client_order_id], lease, TradingState.ACTIVE)
                 self.orders.move(intent.client_order_id, OrderState.ACCEPTED)
 
 
@@ -183,6 +220,13 @@ def told(story: Story) -> Story:
     """The story with all of its sessions played."""
     story.play()
     return story
+
+
+@pytest.fixture
+def corrected(told: Story) -> Story:
+    """The story, and what was corrected afterwards."""
+    told.correct()
+    return told
 
 
 @pytest.fixture(scope="session")

@@ -30,23 +30,8 @@ def test_a_month_runs_from_the_last_close_of_the_month_before():
     assert figures.monthly_returns(wealth) == {2012: {11: 0.1, 12: -0.1, 0: -0.01}, 2013: {1: 0.1, 0: 0.1}}
 
 
-@pytest.mark.parametrize(("side", "fill", "bps"), [("buy", "100.50", 50), ("buy", "99.50", -50), ("sell", "99.50", 50)])
-def test_slippage_is_positive_when_it_costs(side, fill, bps):
-    order = {"side": side, "reference_price": Decimal(100), "fill_price": Decimal(fill)}
-    assert figures.slippage_bps(order) == bps
-
-
-def test_slippage_takes_a_split_in_between_out():
-    order = {"side": "buy", "reference_price": Decimal(700), "fill_price": Decimal("100.10")}
-    assert figures.slippage_bps(order, Decimal(7)) == Decimal(10)
-
-
-def test_slippage_of_an_order_that_did_not_fill_is_unknown():
-    assert figures.slippage_bps({"side": "buy", "reference_price": Decimal(1), "fill_price": None}) is None
-
-
 def test_metrics_of_the_story_are_those_worked_out_by_hand(told):
-    rows, fills = tables.equity(told.journal), tables.fills(told.journal)
+    rows, fills = tables.equity(told.journal), tables.counted_fills(told.journal, account="paper")
     values = figures.summary(rows, fills)
     assert values["total_return"] == pytest.approx(0.0883991)
     assert values["fees_usd"] == 4.0
@@ -58,7 +43,7 @@ def test_metrics_of_the_story_are_those_worked_out_by_hand(told):
 def test_metrics_leave_money_paid_in_out(story):
     story.play(2)
     deposit = Activity("D2", ActivityKind.DEPOSIT, "", story.sessions[2], Decimal(0), Decimal(5000), story.clock.now())
-    story.orders.record_activities("paper", "paper", [deposit])
+    story.ledger.record("paper", "paper", [], [deposit])
     story.play(3)
     values = figures.summary(tables.equity(story.journal), [])
     # 10036.40 / 10000, then 15076.40 / 15036.40

@@ -16,11 +16,19 @@ def test_an_order_carries_its_decision_fill_and_run(told):
         "pipeline": "daily",
         "session": date(2013, 1, 18),
         "strategy": "momentum",
+        "kind": "plan",
         "symbol": "BBB",
         "side": "sell",
         "quantity": Decimal(30),
         "type": "market",
+        "time_in_force": "day",
         "limit_price": None,
+        "stop_price": None,
+        "trail_price": None,
+        "trail_percent": None,
+        "notional_usd": None,
+        "bracket": None,
+        "replaces": None,
         "reference_price": Decimal(50),
         "status": "filled",
         "decision": "approved",
@@ -56,13 +64,14 @@ def test_the_average_price_weighs_partial_fills(story):
     story.play(1)
     known = story.order_id(0, "buy", "AAA")
     moment, day = story.clock.now(), story.sessions[1]
-    story.orders.record_fills(
+    story.ledger.record(
         "paper",
         "paper",
         [
             Fill("P1", known, "AAA", Side.BUY, Decimal(10), Decimal("100"), Decimal("1"), day, moment),
             Fill("P2", known, "AAA", Side.BUY, Decimal(30), Decimal("102"), Decimal("0.5"), day, moment),
         ],
+        [],
     )
     story.orders.move(known, OrderState.FILLED)
     row = next(row for row in tables.orders(story.journal) if row["client_order_id"] == known)
@@ -114,8 +123,8 @@ def test_cash_and_equity_are_those_worked_out_by_hand(told):
 def test_money_paid_in_is_no_return(story):
     story.play(2)
     moment, day = story.clock.now(), story.sessions[2]
-    story.orders.record_activities(
-        "paper", "paper", [Activity("D2", ActivityKind.DEPOSIT, "", day, Decimal(0), Decimal(5000), moment)]
+    story.ledger.record(
+        "paper", "paper", [], [Activity("D2", ActivityKind.DEPOSIT, "", day, Decimal(0), Decimal(5000), moment)]
     )
     story.play(3)
     last = tables.equity(story.journal)[-1]
@@ -149,14 +158,5 @@ def test_activities_and_targets_and_fills_are_listed(told):
     assert [row["weight"] for row in tables.targets(told.journal, session=told.sessions[3])] == [
         Decimal("0.5"), Decimal("0.25"), Decimal("0"),
     ]  # fmt: skip
-    (fill,) = tables.fills(told.journal, session=told.sessions[10])
+    (fill,) = tables.fills_where(told.journal, "f.session = ?", [told.sessions[10].isoformat()])
     assert (fill["run_id"], fill["price"], fill["quantity"]) == ("daily-20130115", Decimal("54.5109"), Decimal(10))
-
-
-def test_a_fill_of_a_foreign_order_has_no_run(story):
-    story.play(1)
-    stray = Fill(
-        "X1", "by-hand", "AAA", Side.BUY, Decimal(1), Decimal(100), Decimal(0), story.sessions[1], story.clock.now()
-    )
-    story.orders.record_fills("paper", "paper", [stray])
-    assert [row["run_id"] for row in tables.fills(story.journal)] == [None]

@@ -91,15 +91,16 @@ def test_the_benchmark_is_equal_thirds_with_the_dividend(told, lake):
 def test_orders_show_decision_gate_reason_and_fill(told, lake):
     text = page_of(told, lake).text
     assert "max order value : order value 2,000.00 USD is above the limit of 1,500.00 USD" in text
-    sold = "2013-01-18 sell BBB 30 approved filled 50.00 49.9900 2.0 $1.00 2013-01-22 daily-20130118-BBB-sell"
+    sold = "2013-01-18 sell BBB 30 approved filled 50.00 49.9900 0.0 2.0 $1.00 2013-01-22 daily-20130118-BBB-sell"
     assert sold in text
     assert "2013-01-02 buy CCC 100 denied denied 20.00" in text
 
 
-def test_slippage_over_a_split_is_that_of_the_split_price(told, lake):
-    # sized on 109 before a 2 for 1 split, filled at 54.5109 = 54.5 x 1.0002
+def test_the_move_overnight_is_no_slippage_and_a_split_is_neither(told, lake):
+    # 109 before a 2 for 1 split is 54.50; the open was 55.00 and the fill 54.5109:
+    # 0.50 / 54.50 is 91.7 bps overnight, 0.4891 / 55 is 88.9 bps better than the open
     text = page_of(told, lake).text
-    assert "2013-01-15 buy AAA 5 approved filled 10 shares 109.00 54.5109 2.0 $1.00 2013-01-16" in text
+    assert "2013-01-15 buy AAA 5 approved filled 10 shares 109.00 54.5109 91.7 −88.9 $1.00 2013-01-16" in text  # noqa: RUF001
 
 
 def test_holdings_targets_runs_and_actions_are_listed(told, lake):
@@ -143,9 +144,9 @@ def test_no_page_shows_an_undefined_number(story, lake, sessions):
 
 def test_an_account_that_never_traded_has_a_page(story, lake):
     opened = Activity("D", ActivityKind.DEPOSIT, "", story.sessions[0], Decimal(0), Decimal(10000), story.clock.now())
-    story.orders.record_activities("paper", "paper", [opened])
+    story.ledger.record("paper", "paper", [], [opened])
     for day in story.sessions[:30]:
-        story.orders.mark("paper", day, Decimal(10000), {})
+        story.ledger.mark("paper", day, Decimal(10000), {})
     page = page_of(story, lake)
     assert_nothing_undefined(page)
     assert "No benchmark: the strategy has named no symbol yet" in page.text
@@ -158,9 +159,9 @@ def test_an_account_whose_orders_were_all_denied_has_a_page(story, lake):
     for order in story.orders.intents(account="paper"):
         if order.state == "accepted":
             story.journal._connection.execute("UPDATE intents SET state='intended'")
-            story.orders.deny(order.intent.client_order_id, Decision(False, "exposure", "gross 1.20 above 1.05"))
+            story.orders.deny({order.intent.client_order_id: Decision(False, "exposure", "gross 1.20 above 1.05")})
     for day in story.sessions[1:4]:
-        story.orders.mark("paper", day, Decimal(10000), {})
+        story.ledger.mark("paper", day, Decimal(10000), {})
     page = page_of(story, lake)
     assert_nothing_undefined(page)
     assert page.text.count("exposure : gross 1.20 above 1.05") == 2
@@ -187,7 +188,7 @@ def test_text_from_outside_cannot_run(story, lake):
 
 def test_an_account_name_cannot_break_out_of_the_page(story, lake):
     name = "<b>x</b>{{ 7*7 }}"
-    story.orders.mark(name, story.sessions[0], Decimal(1), {})
+    story.ledger.mark(name, story.sessions[0], Decimal(1), {})
     text = render(collect(story.journal, lake, account=name), script=SCRIPT)
     assert "<b>x" not in text
     assert "49" not in Page(text).text

@@ -37,6 +37,17 @@ class StaticMarket:
                 price /= action.value
         return max(days), price
 
+    def average_volume(self, symbol: str, session: date, sessions: int) -> Decimal | None:
+        days = sorted(day for day in self._bars.get(symbol, {}) if day <= session)[-sessions:]
+        total = Decimal(0)
+        for day in days:
+            volume = self._bars[symbol][day].volume
+            for action in self.actions(day, session):
+                if action.symbol == symbol and action.kind == "split":
+                    volume *= action.value
+            total += volume
+        return total / len(days) if days else None
+
     def actions(self, after: date, through: date) -> Sequence[CorporateAction]:
         days = (day for day in sorted(self._actions) if after < day <= through)
         return [action for day in days for action in self._actions[day]]

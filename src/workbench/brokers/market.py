@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -50,6 +51,13 @@ class Market(Protocol):
         """
         ...
 
+    def average_volume(self, symbol: str, session: date, sessions: int) -> Decimal | None:
+        """Mean shares traded a session over the last ``sessions`` bars at or before ``session``; None without any.
+
+        Shares from before a split are multiplied by it, so that they compare with today's.
+        """
+        ...
+
     def actions(self, after: date, through: date) -> Sequence[CorporateAction]:
         """What went ex in (``after``, ``through``]: by day, splits before dividends, by symbol."""
         ...
@@ -60,11 +68,13 @@ class LakeMarket:
 
     def __init__(self, lake: Lake, end: date, *, snapshot: int | None = None) -> None:
         self.end = end
-        self._bars: Bars = lake.bars(end=end, adjustment="raw", snapshot=snapshot)
-        self._rows = {stamp.date(): row for row, stamp in enumerate(self._bars.sessions)}
-        self._columns = {symbol: column for column, symbol in enumerate(self._bars.symbols)}
-        self._values = {field: getattr(self._bars, field).to_numpy() for field in FIELDS}
+        bars: Bars = lake.bars(end=end, adjustment="raw", snapshot=snapshot)
+        self._days = [stamp.date() for stamp in bars.sessions]
+        self._rows = {day: row for row, day in enumerate(self._days)}
+        self._columns = {symbol: column for column, symbol in enumerate(bars.symbols)}
+        self._values = {field: getattr(bars, field).to_numpy() for field in FIELDS}
         self._actions = _by_date(lake.actions(end=end, snapshot=snapshot))
+        self._action_days = sorted(self._actions)
 
     def bar(self, symbol: str, session: date) -> Bar | None:
         row, column = self._rows.get(session), self._columns.get(symbol)
@@ -79,19 +89,38 @@ class LakeMarket:
         column = self._columns.get(symbol)
         if column is None or session > self.end:
             return None
-        series = self._bars.close[symbol].loc[: pd.Timestamp(session)]
-        known = series.dropna()
-        if known.empty:
+        closes = self._values["close"][:, column]
+        for row in range(bisect_right(self._days, session) - 1, -1, -1):
+            if closes[row] == closes[row]:
+                day = self._days[row]
+                return day, exact(float(closes[row])) / self._split_between(symbol, day, session)
+        return None
+
+    def average_volume(self, symbol: str, session: date, sessions: int) -> Decimal | None:
+        column = self._columns.get(symbol)
+        if column is None or session > self.end:
             return None
-        day, price = pd.Timestamp(str(known.index[-1])).date(), exact(float(known.iloc[-1]))
-        for action in self.actions(day, session):
-            if action.symbol == symbol and action.kind == "split":
-                price /= action.value
-        return day, price
+        volumes = self._values["volume"][:, column]
+        seen: list[Decimal] = []
+        for row in range(bisect_right(self._days, session) - 1, -1, -1):
+            if len(seen) == sessions:
+                break
+            if volumes[row] == volumes[row]:
+                seen.append(exact(float(volumes[row])) * self._split_between(symbol, self._days[row], session))
+        return sum(seen, Decimal(0)) / len(seen) if seen else None
 
     def actions(self, after: date, through: date) -> Sequence[CorporateAction]:
-        days = (day for day in sorted(self._actions) if after < day <= through)
+        days = self._action_days[bisect_right(self._action_days, after) : bisect_right(self._action_days, through)]
         return [action for day in days for action in self._actions[day]]
+
+    def _split_between(self, symbol: str, after: date, through: date) -> Decimal:
+        """New shares for one old, over all splits that went ex in (``after``, ``through``]."""
+        ratio = Decimal(1)
+        if after != through:
+            for action in self.actions(after, through):
+                if action.symbol == symbol and action.kind == "split":
+                    ratio *= action.value
+        return ratio
 
 
 def exact(value: float) -> Decimal:

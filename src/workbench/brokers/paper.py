@@ -1,58 +1,28 @@
-"""The paper exchange: a counterparty with a database of its own that trades on the lake's raw bars.
-
-Everything a session does to the account (corporate actions, fills, expiries) is one transaction together
-with the session it has reached, so a kill in the middle leaves the exchange before that session.
-"""
+"""The paper exchange embedded in the process that trades: a ``Broker`` with no wire in between."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 from pathlib import Path
 
-from workbench.brokers.base import BrokerAccount
-from workbench.brokers.market import CorporateAction, Market
-from workbench.brokers.matching import Costs, fill_price
+from workbench.brokers.base import BrokerAccount, Feed, Pace
+from workbench.brokers.exchange import Exchange
+from workbench.brokers.market import Market
+from workbench.brokers.matching import Costs
 from workbench.calendars import Calendar
-from workbench.domain import (
-    Activity,
-    ActivityKind,
-    Fill,
-    Order,
-    OrderIntent,
-    OrderState,
-    OrderType,
-    Side,
-    TimeInForce,
-    is_positive,
-)
-from workbench.errors import BrokerError, BrokerUnavailable, ConfigError, OrderRejected, OrderUnknown
-from workbench.sqlite import connect
+from workbench.clock import Clock, SystemClock
+from workbench.domain import Fill, Order, OrderIntent
+from workbench.errors import BrokerError, OrderRejected
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS account (id INTEGER PRIMARY KEY CHECK (id = 1), name TEXT NOT NULL, cash TEXT NOT NULL,
-    session TEXT) STRICT;
-CREATE TABLE IF NOT EXISTS holdings (symbol TEXT PRIMARY KEY, quantity TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY AUTOINCREMENT, client_order_id TEXT NOT NULL UNIQUE,
-    symbol TEXT NOT NULL, side TEXT NOT NULL, quantity TEXT NOT NULL, type TEXT NOT NULL, limit_price TEXT,
-    time_in_force TEXT NOT NULL, state TEXT NOT NULL, filled_quantity TEXT NOT NULL DEFAULT '0',
-    average_price TEXT, submitted TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS fills (id INTEGER PRIMARY KEY AUTOINCREMENT, client_order_id TEXT NOT NULL,
-    symbol TEXT NOT NULL, side TEXT NOT NULL, quantity TEXT NOT NULL, price TEXT NOT NULL, fee TEXT NOT NULL,
-    session TEXT NOT NULL, at TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS activities (id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, symbol TEXT NOT NULL,
-    session TEXT NOT NULL, quantity_delta TEXT NOT NULL, cash_delta TEXT NOT NULL, at TEXT NOT NULL) STRICT;
-"""
-_OPEN = (OrderState.ACCEPTED.value, OrderState.PARTIALLY_FILLED.value)
-# Regulation T initial margin: what a new position may come to in all, in multiples of equity.
-_MARGIN = Decimal(2)
+_CURSOR = re.compile(r"f(\d+)\.a(\d+)")
 
 
 class PaperExchange:
-    """One paper account; implements ``Broker``.
+    """One paper account; implements ``Broker``. ``exchange`` is what it is a face of.
 
     Parameters
     ----------
@@ -60,6 +30,8 @@ class PaperExchange:
         The exchange's database; made with a deposit of ``starting_cash`` (USD) if it is not there.
     market
         Raw bars and corporate actions.
+    max_volume_share
+        The most of a session's volume that fills one order; no bound if left out.
     """
 
     name = "paper"
@@ -74,16 +46,25 @@ class PaperExchange:
         costs: Costs,
         starting_cash: Decimal,
         opened: date,
+        clock: Clock | None = None,
+        max_volume_share: Decimal | None = None,
+        fractional: bool = True,
+        shorting: bool = False,
     ) -> None:
-        self._market = market
-        self._calendar = calendar
-        self._costs = costs
-        self._file = file
-        with self._errors():
-            self._db = connect(file)
-        self._create(account, starting_cash, opened)
-
-    # ---- time ------------------------------------------------------------------------------------
+        self.exchange = Exchange(
+            file,
+            account=account,
+            market=market,
+            calendar=calendar,
+            costs=costs,
+            starting_cash=starting_cash,
+            opened=opened,
+            clock=clock or SystemClock(),
+            max_volume_share=max_volume_share,
+            fractional=fractional,
+            shorting=shorting,
+        )
+        self._told: tuple[int, int, int] | None = None
 
     def advance(self, session: date) -> None:
         """Trade every session up to and including ``session``; nothing if it is there already.
@@ -93,321 +74,104 @@ class PaperExchange:
         ConfigError
             If the exchange is past that session: it does not go back.
         """
-        current = self._session()
-        if session < current:
-            raise ConfigError(
-                f"the paper account is at the close of {current}; it cannot go back to {session}",
-                hint="use --account NAME for a fresh one",
-            )
-        if session > current:
-            for day in self._calendar.sessions(self._calendar.next(current), session):
-                self._trade(day)
-
-    # ---- orders ----------------------------------------------------------------------------------
+        self.exchange.advance(session)
 
     def submit(self, intent: OrderIntent) -> Order:
-        """Accept an order for the next session, or refuse it.
+        """Hand in an order, or a replacement.
 
         Raises
         ------
         OrderUnknown
-            An order with that id is here already: look it up and compare.
+            An order with that id is here already, or the store failed when it may have been on disk: look it up.
         OrderRejected
-            Unknown symbol, bad quantity or price, more sold than held, beyond the margin.
+            Unknown symbol, bad quantity or price, more sold than held, beyond the margin, nothing to replace.
         """
-        try:
-            self._accept(intent)
-        except BrokerUnavailable as failure:  # it may have been on disk already when it failed
-            raise OrderUnknown(failure.message) from failure
-        order = self.order(intent.client_order_id)
-        assert order is not None
-        return order
-
-    def _accept(self, intent: OrderIntent) -> None:
-        with self._transaction() as db:
-            if db.execute("SELECT 1 FROM orders WHERE client_order_id=?", (intent.client_order_id,)).fetchone():
-                raise OrderUnknown(f"an order {intent.client_order_id} exists already")
-            self._check(db, intent)
-            db.execute(
-                "INSERT INTO orders (client_order_id, symbol, side, quantity, type, limit_price, time_in_force,"
-                " state, submitted) VALUES (?,?,?,?,?,?,?,?,?)",
-                (
-                    intent.client_order_id, intent.symbol, intent.side.value, str(intent.quantity),
-                    intent.type.value, None if intent.limit_price is None else str(intent.limit_price),
-                    intent.time_in_force.value, OrderState.ACCEPTED.value, self._session().isoformat(),
-                ),
-            )  # fmt: skip
+        if intent.replaces is None:
+            return self.exchange.submit(intent).order
+        old = self.order(intent.replaces)
+        if old is not None and (old.symbol, old.side, old.type) != (intent.symbol, intent.side, intent.type):
+            raise OrderRejected(
+                f"order {intent.replaces} is a {old.type} order to {old.side} {old.symbol}; only its quantity, prices"
+                " and time in force can be replaced"
+            )
+        return self.exchange.replace(
+            intent.replaces,
+            intent.client_order_id,
+            quantity=None if old is not None and old.is_exit else intent.quantity,
+            limit_price=intent.limit_price,
+            stop_price=intent.stop_price,
+            trail=intent.trail_price if intent.trail_price is not None else intent.trail_percent,
+            time_in_force=intent.time_in_force,
+        ).order
 
     def order(self, client_order_id: str) -> Order | None:
-        row = self._one("SELECT * FROM orders WHERE client_order_id=?", (client_order_id,))
-        return _order(row) if row else None
+        """The order as it stands; ``replaced_by`` is a client order id, as everywhere outside a venue."""
+        record = self.exchange.order(client_order_id)
+        if record is None:
+            return None
+        order = record.order
+        if order.replaced_by is not None:
+            successor = self.exchange.order_by_venue_id(order.replaced_by)
+            assert successor is not None
+            order = replace(order, replaced_by=successor.order.client_order_id)
+        return order
 
     def open_orders(self) -> Sequence[Order]:
-        return [_order(row) for row in self._all("SELECT * FROM orders WHERE state IN (?,?) ORDER BY id", _OPEN)]
+        return [record.order for record in self.exchange.orders(open_only=True, newest_first=False)]
 
     def cancel(self, client_order_id: str) -> Order | None:
-        with self._transaction() as db:
-            db.execute(
-                "UPDATE orders SET state=? WHERE client_order_id=? AND state IN (?,?)",
-                (OrderState.CANCELED.value, client_order_id, *_OPEN),
-            )
-        return self.order(client_order_id)
+        """Cancel an order at once; the order as it then stands. None if there is none."""
+        record = self.exchange.cancel(client_order_id)
+        return record.order if record else None
 
-    # ---- what happened ---------------------------------------------------------------------------
+    def opening(self) -> tuple[BrokerAccount, str] | None:
+        """None: the feed tells the whole history."""
+        return None
 
-    def fills(self, after: str | None = None) -> Sequence[Fill]:
-        rows = self._all("SELECT * FROM fills WHERE id > ? ORDER BY id", (_number(after),))
-        return [
-            Fill(
-                _fill_id(row["id"]), row["client_order_id"], row["symbol"], Side(row["side"]),
-                Decimal(row["quantity"]), Decimal(row["price"]), Decimal(row["fee"]),
-                date.fromisoformat(row["session"]), datetime.fromisoformat(row["at"]),
-            )
-            for row in rows
-        ]  # fmt: skip
+    def feed(self, cursor: str | None) -> Feed:
+        """Executions and activities since ``cursor``, each once; a bust or a correction is not among them.
 
-    def activities(self, after: str | None = None) -> Sequence[Activity]:
-        rows = self._all("SELECT * FROM activities WHERE id > ? ORDER BY id", (_number(after),))
-        return [
-            Activity(
-                f"a{row['id']}", ActivityKind(row["kind"]), row["symbol"], date.fromisoformat(row["session"]),
-                Decimal(row["quantity_delta"]), Decimal(row["cash_delta"]), datetime.fromisoformat(row["at"]),
-            )
-            for row in rows
-        ]  # fmt: skip
+        Raises
+        ------
+        BrokerError
+            If the cursor is not one of this venue.
+        """
+        fill, activity = _numbers(cursor)
+        self._told = self.exchange.last_numbers
+        fills, activities = self.exchange.fills(fill), self.exchange.activities(activity)
+        last_fill = max((number for number, _ in fills), default=fill)
+        last_activity = max((number for number, _ in activities), default=activity)
+        return Feed([f for _, f in fills], [a for _, a in activities], f"f{last_fill}.a{last_activity}")
+
+    def drop_copy(self, since: date) -> Sequence[Fill]:
+        """Every execution of the sessions from ``since`` on: corrected, or gone if busted."""
+        return [fill for _, fill in self.exchange.fills(since=since)]
 
     def account(self) -> BrokerAccount:
-        row = self._one("SELECT * FROM account", ())
-        assert row is not None
-        held = {r["symbol"]: Decimal(r["quantity"]) for r in self._all("SELECT * FROM holdings ORDER BY symbol", ())}
-        return BrokerAccount(Decimal(row["cash"]), held, date.fromisoformat(row["session"]))
+        held = {holding.symbol: holding.quantity for holding in self.exchange.holdings()}
+        return BrokerAccount(self.exchange.cash, held, self.exchange.session)
+
+    def clock(self) -> datetime | None:
+        """None: it goes by the caller's clock."""
+        return None
+
+    def pace(self) -> Pace | None:
+        """None: it has no rate limit."""
+        return None
+
+    def changed(self) -> bool:
+        """Whether anything happened that the last :meth:`feed` did not see."""
+        return self._told != self.exchange.last_numbers
 
     def close(self) -> None:
-        self._db.close()
-
-    # ---- one session -----------------------------------------------------------------------------
-
-    def _trade(self, session: date) -> None:
-        with self._transaction() as db:
-            for action in self._market.actions(self._session(), session):
-                self._apply(db, action, session)
-            rows = db.execute("SELECT * FROM orders WHERE state IN (?,?) ORDER BY side DESC, id", _OPEN).fetchall()
-            for row in rows:  # sells before buys
-                self._match(db, _order(row), session)
-            db.execute("UPDATE account SET session=?", (session.isoformat(),))
-
-    def _match(self, db: sqlite3.Connection, order: Order, session: date) -> None:
-        bar = self._market.bar(order.symbol, session)
-        price = None
-        if bar is not None:
-            price = fill_price(order.side, order.type, order.limit_price, order.time_in_force, bar, self._costs)
-        if price is None:
-            db.execute(
-                "UPDATE orders SET state=? WHERE client_order_id=?",
-                (OrderState.EXPIRED.value, order.client_order_id),
-            )
-            return
-        fee = self._costs.fee(order.quantity)
-        db.execute(
-            "INSERT INTO fills (client_order_id, symbol, side, quantity, price, fee, session, at)"
-            " VALUES (?,?,?,?,?,?,?,?)",
-            (
-                order.client_order_id, order.symbol, order.side.value, str(order.quantity), str(price), str(fee),
-                session.isoformat(), self._calendar.open(session).isoformat(),
-            ),
-        )  # fmt: skip
-        db.execute(
-            "UPDATE orders SET state=?, filled_quantity=?, average_price=? WHERE client_order_id=?",
-            (OrderState.FILLED.value, str(order.quantity), str(price), order.client_order_id),
-        )
-        signed = order.quantity * order.side.sign
-        _add_cash(db, -signed * price - fee)
-        _add_shares(db, order.symbol, signed)
-
-    def _apply(self, db: sqlite3.Connection, action: CorporateAction, session: date) -> None:
-        row = db.execute("SELECT quantity FROM holdings WHERE symbol=?", (action.symbol,)).fetchone()
-        held = Decimal(row["quantity"]) if row else Decimal(0)
-        if action.kind == "split":
-            self._split(db, action, held, session)
-        elif held:
-            self._activity(db, ActivityKind.DIVIDEND, action.symbol, session, Decimal(0), held * action.value)
-
-    def _split(self, db: sqlite3.Connection, action: CorporateAction, held: Decimal, session: date) -> None:
-        """Multiply shares held and orders waiting; pay the fractional share out at the open."""
-        for row in db.execute(
-            "SELECT * FROM orders WHERE symbol=? AND state IN (?,?)", (action.symbol, *_OPEN)
-        ).fetchall():
-            quantity = (Decimal(row["quantity"]) * action.value).to_integral_value(ROUND_DOWN)
-            limit = None if row["limit_price"] is None else str(Decimal(row["limit_price"]) / action.value)
-            state = OrderState.EXPIRED.value if quantity == 0 else row["state"]
-            db.execute(
-                "UPDATE orders SET quantity=?, limit_price=?, state=? WHERE id=?",
-                (str(quantity or row["quantity"]), limit, state, row["id"]),
-            )
-        if not held:
-            return
-        exact_quantity = held * action.value
-        whole = exact_quantity.to_integral_value(ROUND_DOWN)
-        self._activity(db, ActivityKind.SPLIT, action.symbol, session, whole - held, Decimal(0))
-        if exact_quantity != whole:
-            paid = (exact_quantity - whole) * self._opening_price(action.symbol, session)
-            self._activity(db, ActivityKind.CASH_IN_LIEU, action.symbol, session, Decimal(0), paid)
-
-    def _opening_price(self, symbol: str, session: date) -> Decimal:
-        """The open, or the last close if the symbol does not trade, on today's shares."""
-        bar = self._market.bar(symbol, session)
-        last = self._market.last_close(symbol, session)
-        assert last is not None  # it is held, so it once had a price
-        return bar.open if bar is not None else last[1]
-
-    def _activity(
-        self,
-        db: sqlite3.Connection,
-        kind: ActivityKind,
-        symbol: str,
-        session: date,
-        shares: Decimal,
-        cash: Decimal,
-    ) -> None:
-        db.execute(
-            "INSERT INTO activities (kind, symbol, session, quantity_delta, cash_delta, at) VALUES (?,?,?,?,?,?)",
-            (
-                kind.value, symbol, session.isoformat(), str(shares), str(cash),
-                self._calendar.open(session).isoformat(),
-            ),
-        )  # fmt: skip
-        _add_cash(db, cash)
-        _add_shares(db, symbol, shares)
-
-    # ---- checks ----------------------------------------------------------------------------------
-
-    def _check(self, db: sqlite3.Connection, intent: OrderIntent) -> None:
-        if not is_positive(intent.quantity) or intent.quantity != intent.quantity.to_integral_value():
-            raise OrderRejected(f"quantity must be a positive whole number, not {intent.quantity}")
-        if intent.type is OrderType.LIMIT and not is_positive(intent.limit_price):
-            raise OrderRejected(f"a limit order needs a positive limit price, not {intent.limit_price}")
-        last = self._market.last_close(intent.symbol, self._session())
-        if last is None:
-            raise OrderRejected(f"{intent.symbol} is not listed here")
-        if intent.side is Side.SELL:
-            self._check_sale(db, intent)
-        else:
-            self._check_margin(db, intent, last[1])
-
-    def _check_sale(self, db: sqlite3.Connection, intent: OrderIntent) -> None:
-        row = db.execute("SELECT quantity FROM holdings WHERE symbol=?", (intent.symbol,)).fetchone()
-        held = Decimal(row["quantity"]) if row else Decimal(0)
-        waiting = sum(
-            Decimal(r["quantity"])
-            for r in db.execute(
-                "SELECT quantity FROM orders WHERE symbol=? AND side='sell' AND state IN (?,?)",
-                (intent.symbol, *_OPEN),
-            )
-        )
-        if intent.quantity > held - waiting:
-            raise OrderRejected(
-                f"insufficient shares: {intent.quantity} {intent.symbol} to sell, {held - waiting} free"
-            )
-
-    def _check_margin(self, db: sqlite3.Connection, intent: OrderIntent, price: Decimal) -> None:
-        session = self._session()
-        committed = intent.quantity * price
-        value = Decimal(0)
-        for row in db.execute("SELECT symbol, quantity FROM holdings").fetchall():
-            last = self._market.last_close(row["symbol"], session)
-            value += Decimal(row["quantity"]) * (last[1] if last else Decimal(0))
-        for row in db.execute("SELECT * FROM orders WHERE side='buy' AND state IN (?,?)", _OPEN).fetchall():
-            last = self._market.last_close(row["symbol"], session)
-            committed += Decimal(row["quantity"]) * (last[1] if last else Decimal(0))
-        for row in db.execute("SELECT * FROM orders WHERE side='sell' AND state IN (?,?)", _OPEN).fetchall():
-            last = self._market.last_close(row["symbol"], session)
-            committed -= Decimal(row["quantity"]) * (last[1] if last else Decimal(0))
-        cash = Decimal(db.execute("SELECT cash FROM account").fetchone()["cash"])
-        if value + committed > _MARGIN * (cash + value):
-            raise OrderRejected(f"insufficient buying power for {intent.quantity} {intent.symbol}")
-
-    # ---- storage ---------------------------------------------------------------------------------
-
-    def _create(self, account: str, starting_cash: Decimal, opened: date) -> None:
-        with self._transaction() as db:
-            for statement in _SCHEMA.split(";\n"):
-                db.execute(statement)
-            row = db.execute("SELECT name FROM account").fetchone()
-            if row is None:
-                db.execute("INSERT INTO account VALUES (1, ?, '0', ?)", (account, opened.isoformat()))
-                self._activity(db, ActivityKind.DEPOSIT, "", opened, Decimal(0), starting_cash)
-            elif row["name"] != account:
-                raise BrokerError(f"{self._file} belongs to account {row['name']}, not {account}")
-
-    def _session(self) -> date:
-        row = self._one("SELECT session FROM account", ())
-        assert row is not None
-        return date.fromisoformat(row["session"])
-
-    def _one(self, sql: str, values: Sequence[object]) -> sqlite3.Row | None:
-        with self._errors():
-            row: sqlite3.Row | None = self._db.execute(sql, values).fetchone()
-            return row
-
-    def _all(self, sql: str, values: Sequence[object]) -> list[sqlite3.Row]:
-        with self._errors():
-            return self._db.execute(sql, values).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise BrokerUnavailable(f"paper exchange {self._file}: {error}") from error
+        self.exchange.close()
 
 
-def _add_cash(db: sqlite3.Connection, amount: Decimal) -> None:
-    cash = Decimal(db.execute("SELECT cash FROM account").fetchone()["cash"])
-    db.execute("UPDATE account SET cash=?", (str(cash + amount),))
-
-
-def _add_shares(db: sqlite3.Connection, symbol: str, quantity: Decimal) -> None:
-    if not quantity:
-        return
-    row = db.execute("SELECT quantity FROM holdings WHERE symbol=?", (symbol,)).fetchone()
-    total = quantity + (Decimal(row["quantity"]) if row else Decimal(0))
-    if total:
-        db.execute("INSERT OR REPLACE INTO holdings VALUES (?,?)", (symbol, str(total)))
-    else:
-        db.execute("DELETE FROM holdings WHERE symbol=?", (symbol,))
-
-
-def _order(row: sqlite3.Row) -> Order:
-    return Order(
-        broker_order_id=f"o{row['id']}",
-        client_order_id=row["client_order_id"],
-        symbol=row["symbol"],
-        side=Side(row["side"]),
-        quantity=Decimal(row["quantity"]),
-        type=OrderType(row["type"]),
-        limit_price=None if row["limit_price"] is None else Decimal(row["limit_price"]),
-        time_in_force=TimeInForce(row["time_in_force"]),
-        state=OrderState(row["state"]),
-        filled_quantity=Decimal(row["filled_quantity"]),
-        average_price=None if row["average_price"] is None else Decimal(row["average_price"]),
-    )
-
-
-def _fill_id(number: int) -> str:
-    return f"f{number}"
-
-
-def _number(identifier: str | None) -> int:
-    return 0 if identifier is None else int(identifier[1:])
+def _numbers(cursor: str | None) -> tuple[int, int]:
+    """The last fill and the last activity that a cursor has seen."""
+    if cursor is None:
+        return 0, 0
+    match = _CURSOR.fullmatch(cursor)
+    if match is None:
+        raise BrokerError(f"{cursor!r} is not a cursor of the paper exchange")
+    return int(match[1]), int(match[2])

@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 import workbench
-from workbench.cli import data, demo, doctor, halt, lab, pipelines, report, run, show
+from workbench.cli import data, demo, doctor, exchange, halt, lab, pipelines, reconcile, report, risk, run, show
 from workbench.errors import RunCancelled, WorkbenchError
 
 USAGE, STORAGE = 64, 74
@@ -23,11 +23,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (run, show, report, halt, doctor, lab, demo):
+for module in (run, show, report, halt, reconcile, doctor, lab, demo):
     module.register(app)
 app.add_typer(data.app, name="data")
+app.add_typer(exchange.app, name="exchange")
 app.add_typer(pipelines.app, name="pipelines")
 app.add_typer(report.app, name="reports")
+app.add_typer(risk.app, name="risk")
 
 
 def _version(wanted: bool) -> None:

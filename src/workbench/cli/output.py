@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -37,6 +39,14 @@ def show(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, as_jso
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
     console().print(table)
+
+
+def who() -> str:
+    """The person at the keyboard; a user without a name is known by number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def console(*, stderr: bool = False) -> Console:

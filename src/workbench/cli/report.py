@@ -46,12 +46,14 @@ def report(
 
 @app.command()
 def rebuild() -> None:
-    """Make data/reports.duckdb again from the journal."""
+    """Make data/reports.duckdb again from the journal and the lake's prices."""
     from workbench.cli.show import journal
+    from workbench.data.lake import Lake
     from workbench.reports.projection import rebuild as make_again
     from workbench.settings import load_settings
 
-    file = load_settings().reports_file
-    with journal() as book:
-        make_again(book, file)
+    settings = load_settings()
+    file = settings.reports_file
+    with journal() as book, Lake(settings.lake_dir) as lake:
+        make_again(book, file, lake=lake)
     typer.echo(file)

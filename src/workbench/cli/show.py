@@ -22,19 +22,19 @@ def register(app: typer.Typer) -> None:
 
 
 def status(as_json: Json = False) -> None:
-    """Every account: trading state, session, equity, orders that may still fill, last run."""
-    from workbench.journal import OrderJournal
-    from workbench.journal.orders import EVERY_ACCOUNT
+    """Every account: trading state and what stops it, locks, equity, orders that may still fill, last run."""
+    from workbench.journal import Controls
+    from workbench.reports.status import describe_lock, describe_stop
     from workbench.reports.status import status as read_status
 
     columns = ["account", "trading", "session", "equity", "cash", "positions", "open_orders", "last_run", "last_state"]
     with journal() as book:
         rows = read_status(book)
-        halted = OrderJournal(book).halted()
+        lines = [describe_stop(stop) for stop in Controls(book).halted()]
+    lines += [describe_lock(row["account"], symbol, why) for row in rows for symbol, why in row["locks"].items()]
     show(rows, columns, as_json=as_json, empty="no account yet; `workbench run daily` opens one")
-    for scope, state, why, actor, at in () if as_json else halted:
-        who = "every account" if scope == EVERY_ACCOUNT else f"account {scope}"
-        typer.echo(f"{state.value.upper()}: {who}, by {actor} at {at[:16]}: {why}")
+    for line in () if as_json else lines:
+        typer.echo(line)
 
 
 def orders(account: Account = None, session: Session = None, as_json: Json = False) -> None:

@@ -72,12 +72,15 @@ class GatewayThread:
         try:
             with Journal(self._settings.journal_file, self._clock) as journal:
                 gateway = Gateway(journal, self._build())
+                failed = True
                 try:
                     self._snapshot = gateway.open(self._session, self._run_id)
                     self._ready.set()
+                    gateway.prepare()
                     gateway.serve(self._stop)
+                    failed = False
                 finally:
-                    gateway.close()
+                    gateway.close(failed=failed)
         except BaseException as error:  # carried to the runner's thread, which raises it
             self._error = error
             if self._ready.is_set():

@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -30,7 +30,7 @@ from workbench.jobs.pages import HtmlWriter
 from workbench.jobs.parameters import read_parameters
 from workbench.jobs.pipelines import Pipeline, Step, load_pipeline
 from workbench.jobs.provenance import provenance
-from workbench.journal import Claim, Journal, OrderJournal, Owner, RunJournal, RunKey, RunRecord
+from workbench.journal import Claim, Journal, Ledger, Owner, RunJournal, RunKey, RunRecord
 from workbench.journal.states import RunState, StepState
 from workbench.settings import Settings, account_name
 
@@ -139,7 +139,9 @@ class Runner:
         """Merge what ran into the reports database; returns who holds it if the merge must wait for a later run."""
         from workbench.reports.projection import project
 
-        result = project(self._host.journal, self._host.settings.reports_file, clock=self._host.clock)
+        result = project(
+            self._host.journal, self._host.settings.reports_file, lake=self._host.lake, clock=self._host.clock
+        )
         return result.holder or "another process" if result.pending else ""
 
     def notebook(self, notebook: Path, output: Path, timeout_s: float = 600) -> Path:
@@ -207,7 +209,7 @@ class Runner:
 
     def _check_time(self, key: RunKey) -> None:
         """A session before the one the account is at can be reported, but not traded any more."""
-        mark = OrderJournal(self._host.journal).last_mark(key.account)
+        mark = Ledger(self._host.journal).last_mark(key.account)
         if mark is not None and mark["session"] > key.session.isoformat() and self._runs.find(key) is None:
             raise ConfigError(
                 f"account {key.account} is at the close of {mark['session']}; it cannot go back to {key.session}",
@@ -279,7 +281,9 @@ class Runner:
             self._host.clock,
             run.key.session,
             run.run_id,
-            lambda: self._host.gateway_parts(run.key.account, run.key.session, snapshot),
+            lambda: replace(
+                self._host.gateway_parts(run.key.account, run.key.session, snapshot), interrupted=self._cancel.is_set
+            ),
             stopped.set,
         )
         gateway.start()

@@ -1,4 +1,4 @@
-"""Intents, decisions, fills and account marks: what was proposed, what was sent, what it did to the money."""
+"""Intents, decisions and the life of orders: what was proposed, what the gates said, what the venue answered."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 from workbench.domain import (
-    Activity,
+    Bracket,
     Decision,
-    Fill,
     Order,
     OrderIntent,
     OrderState,
@@ -23,17 +22,20 @@ from workbench.domain import (
     TradingState,
 )
 from workbench.errors import JournalError
-from workbench.journal.runs import Lease
-from workbench.journal.states import check_move
-from workbench.journal.store import Journal
+from workbench.journal.controls import standing_state
+from workbench.journal.runs import Lease, require_held
+from workbench.journal.states import can_move, check_move
+from workbench.journal.store import Journal, timestamp
 
-# A halt without an account stops all of them.
-EVERY_ACCOUNT = "*"
+PLAN, FLATTEN = "plan", "flatten"
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One rebalance as a notebook proposed it: durable as a whole before anything is sent."""
+    """One rebalance as a notebook proposed it: durable as a whole before anything is sent.
+
+    A batch of kind ``FLATTEN`` is the kill switch's own: its orders pass while trading is halted.
+    """
 
     batch_id: str
     run_id: str
@@ -45,11 +47,12 @@ class Batch:
     equity: Decimal
     cash: Decimal
     data_snapshot: int
+    kind: str = PLAN
 
 
 @dataclass(frozen=True, slots=True)
 class IntentRecord:
-    """An intent with its life so far."""
+    """An intent with its life so far, the run that proposed it and the session it was decided on."""
 
     intent: OrderIntent
     account: str
@@ -57,19 +60,54 @@ class IntentRecord:
     state: OrderState
     broker_order_id: str | None
     filled_quantity: Decimal
+    run_id: str = ""
+    session: date | None = None
+    kind: str = PLAN
+    venue_quantity: Decimal | None = None  # the order's size at the venue, where a split has changed it
+
+    @property
+    def quantity(self) -> Decimal:
+        """Shares the order is for, as it stands at the venue."""
+        return self.intent.quantity if self.venue_quantity is None else self.venue_quantity
 
     @property
     def open_quantity(self) -> Decimal:
         """Shares that may still fill; zero unless the order may be at the venue."""
-        return max(self.intent.quantity - self.filled_quantity, Decimal(0)) if self.state.may_fill else Decimal(0)
+        return max(self.quantity - self.filled_quantity, Decimal(0)) if self.state.may_fill else Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
-    """What the journal says an account holds: the sum of all fills and activities."""
+class Answer:
+    """What the venue (or we ourselves) said of an order: its new state, and the venue's id once it is known.
 
-    cash: Decimal
-    holdings: dict[str, Decimal]
+    ``filled`` are the shares that the venue says have filled of it, ``quantity`` those it is for there.
+    """
+
+    client_order_id: str
+    state: OrderState
+    detail: str = ""
+    broker_order_id: str | None = None
+    filled: Decimal = Decimal(0)
+    quantity: Decimal | None = None
+
+    @classmethod
+    def of(cls, order: Order, detail: str = "") -> Answer:
+        return cls(
+            order.client_order_id, order.state, detail, order.broker_order_id, order.filled_quantity, order.quantity
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An order that went out: when, and what two equal orders would share."""
+
+    at: datetime
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    session: date
+    sequence: int
 
 
 class OrderJournal:
@@ -92,11 +130,12 @@ class OrderJournal:
             if self._batch_id(connection, batch) is not None:
                 return False
             connection.execute(
-                "INSERT INTO batches VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+                "INSERT INTO batches (batch_id, run_id, account, pipeline, session, amendment, strategy, equity, cash,"
+                " data_snapshot, created_at, kind) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
                 (
                     batch.batch_id, batch.run_id, batch.account, batch.pipeline, batch.session.isoformat(),
                     batch.amendment, batch.strategy, str(batch.equity), str(batch.cash), batch.data_snapshot,
-                    self._journal.now(),
+                    self._journal.now(), batch.kind,
                 ),
             )  # fmt: skip
             connection.executemany(
@@ -107,7 +146,9 @@ class OrderJournal:
                 ],
             )
             connection.executemany(
-                "INSERT INTO intents VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,NULL)",
+                "INSERT INTO intents (client_order_id, batch_id, account, symbol, side, quantity, type, limit_price,"
+                " time_in_force, reference_price, strategy, sequence, state, stop_price, trail_price, trail_percent,"
+                " notional_usd, bracket, replaces) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 [_intent_row(batch, intent) for intent in intents],
             )
             connection.executemany(
@@ -159,28 +200,69 @@ class OrderJournal:
             where.append(f"i.state IN ({','.join('?' * len(wanted))})")
             values.extend(wanted)
         rows = self._journal.read(
-            f"SELECT i.* FROM intents i WHERE {' AND '.join(where)} ORDER BY i.rowid",
+            "SELECT i.*, b.run_id, b.session, b.kind FROM intents i JOIN batches b USING (batch_id)"
+            f" WHERE {' AND '.join(where)} ORDER BY i.rowid",
             values,
         )
         filled = self._filled([str(row["client_order_id"]) for row in rows])
         return [_record(row, filled.get(str(row["client_order_id"]), Decimal(0))) for row in rows]
 
-    def deny(self, client_order_id: str, decision: Decision) -> None:
-        """Record that a gate refused the order; this ends it."""
+    def intent(self, client_order_id: str) -> IntentRecord | None:
+        """One intent by its id."""
+        rows = self._journal.read(
+            "SELECT i.*, b.run_id, b.session, b.kind FROM intents i JOIN batches b USING (batch_id)"
+            " WHERE i.client_order_id=?",
+            (client_order_id,),
+        )
+        filled = self._filled([client_order_id])
+        return _record(rows[0], filled.get(client_order_id, Decimal(0))) if rows else None
+
+    def waiting(self, account: str) -> bool:
+        """Whether anything is proposed and not decided; cheap enough to ask all the time."""
+        sql = "SELECT 1 FROM intents WHERE account=? AND state=? LIMIT 1"
+        return bool(self._journal.read(sql, (account, OrderState.INTENDED.value)))
+
+    def undecided(self, batch_id: str) -> int:
+        """How many orders of a batch are still waiting, on their way or in doubt."""
+        rows = self._journal.read(
+            "SELECT count(*) AS n FROM intents WHERE batch_id=? AND state IN (?,?,?)",
+            (batch_id, OrderState.INTENDED.value, OrderState.SUBMITTING.value, OrderState.UNKNOWN.value),
+        )
+        return int(rows[0]["n"])
+
+    def sent_since(self, account: str, moment: datetime) -> list[Sent]:
+        """Orders of an account that went out at or after a moment, oldest first."""
+        rows = self._journal.read(
+            "SELECT e.at, i.client_order_id, i.symbol, i.side, i.quantity, i.sequence, b.session FROM order_events e"
+            " JOIN intents i USING (client_order_id) JOIN batches b USING (batch_id)"
+            " WHERE e.to_state=? AND e.at>=? AND i.account=? ORDER BY e.id",
+            (OrderState.SUBMITTING.value, timestamp(moment), account),
+        )
+        return [
+            Sent(
+                datetime.fromisoformat(r["at"]), r["client_order_id"], r["symbol"], Side(r["side"]),
+                Decimal(r["quantity"]), date.fromisoformat(r["session"]), r["sequence"],
+            )
+            for r in rows
+        ]  # fmt: skip
+
+    def deny(self, decisions: Mapping[str, Decision]) -> None:
+        """Record the gates' refusals by client order id, in one transaction; this ends those orders."""
         with self._journal.transaction() as connection:
-            self._decided(connection, client_order_id, decision)
-            self._move(connection, client_order_id, OrderState.DENIED, decision.gate)
+            for identifier, decision in decisions.items():
+                self._decided(connection, identifier, decision)
+                self._move(connection, identifier, OrderState.DENIED, decision.gate)
 
-    def authorize(self, client_order_id: str, lease: Lease, decided_in: TradingState) -> TradingState | None:
-        """Commit the gates' approval and that the order is about to be sent, in one transaction.
+    def authorize(self, client_order_ids: Sequence[str], lease: Lease, decided_in: TradingState) -> TradingState | None:
+        """Commit the gates' approval of some orders and that they are about to be sent, in one transaction.
 
-        This is the last moment at which it can be stopped: trading state and lease are read in the same
-        transaction, so nothing is sent after a halt was committed, nor by a process whose lease has passed on.
+        Trading state and lease are read in the same transaction, so nothing that was decided before a halt is
+        sent after it, nor by a process whose lease has passed on.
 
         Returns
         -------
-        None if it may be sent now; the trading state if it is not the one that the gates decided in, and then
-        nothing was recorded.
+        None if they may be sent now; the trading state if it is not the one that the gates decided in (or is
+        HALTED, which only the kill switch's own orders pass), and then nothing was recorded.
 
         Raises
         ------
@@ -188,19 +270,20 @@ class OrderJournal:
             If this process does not hold the lease any more.
         """
         with self._journal.transaction() as connection:
-            row = connection.execute("SELECT token FROM leases WHERE name=?", (lease.name,)).fetchone()
-            if row is None or row["token"] != lease.token:
-                raise JournalError(f"{lease.name} passed to another process; nothing was sent")
-            record = connection.execute(
-                "SELECT account FROM intents WHERE client_order_id=?", (client_order_id,)
-            ).fetchone()
-            if record is None:
-                raise JournalError(f"order {client_order_id} was never proposed")
-            state = _state_of(connection, str(record["account"]))
-            if state is not decided_in or state is TradingState.HALTED:
-                return state
-            self._decided(connection, client_order_id, Decision(approved=True))
-            self._move(connection, client_order_id, OrderState.SUBMITTING, "")
+            require_held(connection, lease, "nothing was sent")
+            for identifier in client_order_ids:
+                record = connection.execute(
+                    "SELECT i.account, b.kind FROM intents i JOIN batches b USING (batch_id) WHERE client_order_id=?",
+                    (identifier,),
+                ).fetchone()
+                if record is None:
+                    raise JournalError(f"order {identifier} was never proposed")
+                state = standing_state(connection, str(record["account"]))
+                if state is not decided_in or (state is TradingState.HALTED and record["kind"] != FLATTEN):
+                    return state
+            for identifier in client_order_ids:
+                self._decided(connection, identifier, Decision(approved=True))
+                self._move(connection, identifier, OrderState.SUBMITTING, "")
         return None
 
     def move(self, client_order_id: str, state: OrderState, detail: str = "") -> None:
@@ -214,129 +297,54 @@ class OrderJournal:
         with self._journal.transaction() as connection:
             self._move(connection, client_order_id, state, detail)
 
-    def acknowledge(self, order: Order, detail: str = "") -> None:
-        """Record the venue's view of an order; nothing if it is the state we have."""
-        with self._journal.transaction() as connection:
-            row = connection.execute(
-                "SELECT state, broker_order_id FROM intents WHERE client_order_id=?", (order.client_order_id,)
-            ).fetchone()
-            if row["broker_order_id"] is None:
-                connection.execute(
-                    "UPDATE intents SET broker_order_id=? WHERE client_order_id=?",
-                    (order.broker_order_id, order.client_order_id),
-                )
-            if row["state"] != order.state.value:
-                self._move(connection, order.client_order_id, order.state, detail)
+    def answer(self, answers: Sequence[Answer], lease: Lease | None = None) -> list[Answer]:
+        """Record what the venue said of some orders, in one transaction; nothing where it is the state we have.
 
-    # ---- money -----------------------------------------------------------------------------------
+        An order that has ended with executions that are not booked yet stays open here, ACCEPTED at least, until
+        they are: else it would count neither as open nor as held.
 
-    def record_fills(self, account: str, broker: str, fills: Sequence[Fill]) -> int:
-        """Append executions; one that is known already (broker, fill id) is passed over. Returns how many were new."""
+        Returns
+        -------
+        Answers that contradict what is on record: an order that has ended being open again or ended otherwise,
+        one rejected that has filled in part. They change nothing: reconciliation deals with them.
+
+        Raises
+        ------
+        JournalError
+            If ``lease`` is given and has passed to another process, which may have sent these orders again meanwhile.
+        """
+        refused = []
         with self._journal.transaction() as connection:
-            before = connection.total_changes
-            connection.executemany(
-                "INSERT OR IGNORE INTO fills (account, broker, fill_id, client_order_id, symbol, side, quantity,"
-                " price, fee, session, at) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-                [
-                    (
-                        account, broker, f.fill_id, f.client_order_id, f.symbol, f.side.value, str(f.quantity),
-                        str(f.price), str(f.fee), f.session.isoformat(), f.at.isoformat(),
+            if lease is not None:
+                require_held(connection, lease, "what the venue said is left to it")
+            for answer in answers:
+                row = connection.execute(
+                    "SELECT state, broker_order_id, quantity, venue_quantity FROM intents WHERE client_order_id=?",
+                    (answer.client_order_id,),
+                ).fetchone()
+                if row is None:
+                    raise JournalError(f"order {answer.client_order_id} was never proposed")
+                size = Decimal(row["venue_quantity"] or row["quantity"])
+                if answer.quantity is not None and answer.quantity != size and not answer.state.is_final:
+                    connection.execute(
+                        "UPDATE intents SET venue_quantity=? WHERE client_order_id=?",
+                        (str(answer.quantity), answer.client_order_id),
                     )
-                    for f in fills
-                ],
-            )  # fmt: skip
-            return connection.total_changes - before
-
-    def record_activities(self, account: str, broker: str, activities: Sequence[Activity]) -> int:
-        """Append dividends, splits and deposits, each once. Returns how many were new."""
-        with self._journal.transaction() as connection:
-            before = connection.total_changes
-            connection.executemany(
-                "INSERT OR IGNORE INTO activities (account, broker, activity_id, kind, symbol, session,"
-                " quantity_delta, cash_delta, at) VALUES (?,?,?,?,?,?,?,?,?)",
-                [
-                    (
-                        account, broker, a.activity_id, a.kind.value, a.symbol, a.session.isoformat(),
-                        str(a.quantity_delta), str(a.cash_delta), a.at.isoformat(),
+                if row["broker_order_id"] is None and answer.broker_order_id is not None:
+                    connection.execute(
+                        "UPDATE intents SET broker_order_id=? WHERE client_order_id=?",
+                        (answer.broker_order_id, answer.client_order_id),
                     )
-                    for a in activities
-                ],
-            )  # fmt: skip
-            return connection.total_changes - before
-
-    def last_fill_id(self, account: str, broker: str) -> str | None:
-        rows = self._journal.read(
-            "SELECT fill_id FROM fills WHERE account=? AND broker=? ORDER BY id DESC LIMIT 1",
-            (account, broker),
-        )
-        return str(rows[0]["fill_id"]) if rows else None
-
-    def last_activity_id(self, account: str, broker: str) -> str | None:
-        rows = self._journal.read(
-            "SELECT activity_id FROM activities WHERE account=? AND broker=? ORDER BY id DESC LIMIT 1",
-            (account, broker),
-        )
-        return str(rows[0]["activity_id"]) if rows else None
-
-    def books(self, account: str) -> Books:
-        """Cash (USD) and shares by symbol: the sum of all fills and activities, never a stored balance."""
-        cash, holdings = Decimal(0), dict[str, Decimal]()
-        for row in self._journal.read(
-            "SELECT symbol, side, quantity, price, fee FROM fills WHERE account=?", (account,)
-        ):
-            signed = Side(row["side"]).sign * Decimal(row["quantity"])
-            cash -= signed * Decimal(row["price"]) + Decimal(row["fee"])
-            holdings[row["symbol"]] = holdings.get(row["symbol"], Decimal(0)) + signed
-        for row in self._journal.read(
-            "SELECT symbol, quantity_delta, cash_delta FROM activities WHERE account=?", (account,)
-        ):
-            cash += Decimal(row["cash_delta"])
-            if Decimal(row["quantity_delta"]):
-                symbol = row["symbol"]
-                holdings[symbol] = holdings.get(symbol, Decimal(0)) + Decimal(row["quantity_delta"])
-        return Books(cash, {symbol: q for symbol, q in sorted(holdings.items()) if q})
-
-    def mark(
-        self, account: str, session: date, cash: Decimal, positions: Mapping[str, tuple[Decimal, Decimal]]
-    ) -> None:
-        """Write the account's value at the close of a session, once. ``positions``: symbol to (shares, raw close)."""
-        equity = cash + sum((quantity * price for quantity, price in positions.values()), Decimal(0))
-        held = {symbol: [str(quantity), str(price)] for symbol, (quantity, price) in sorted(positions.items())}
-        with self._journal.transaction() as connection:
-            connection.execute(
-                "INSERT OR IGNORE INTO marks (account, session, cash, equity, positions, at) VALUES (?,?,?,?,?,?)",
-                (account, session.isoformat(), str(cash), str(equity), json.dumps(held), self._journal.now()),
-            )
-
-    def last_mark(self, account: str) -> sqlite3.Row | None:
-        rows = self._journal.read("SELECT * FROM marks WHERE account=? ORDER BY session DESC LIMIT 1", (account,))
-        return rows[0] if rows else None
-
-    # ---- the kill switch -------------------------------------------------------------------------
-
-    def trading_state(self, account: str) -> TradingState:
-        """The state that stands for an account; an unreadable one means HALTED to every caller."""
-        with self._journal.transaction() as connection:
-            return _state_of(connection, account)
-
-    def set_trading_state(self, account: str, state: TradingState, reason: str, actor: str) -> None:
-        """Latch a trading state until somebody sets another; ``EVERY_ACCOUNT`` speaks for all of them."""
-        with self._journal.transaction() as connection:
-            connection.execute(
-                "INSERT INTO trading_states (account, state, reason, actor, at) VALUES (?,?,?,?,?)",
-                (account, state.value, reason, actor, self._journal.now()),
-            )
-
-    def halted(self) -> list[tuple[str, TradingState, str, str, str]]:
-        """Scopes that are not ACTIVE: account (or ``EVERY_ACCOUNT``), state, reason, actor, since when."""
-        rows = self._journal.read(
-            "SELECT * FROM trading_states WHERE id IN (SELECT max(id) FROM trading_states GROUP BY account) ORDER BY id"
-        )
-        return [
-            (r["account"], TradingState(r["state"]), r["reason"], r["actor"], r["at"])
-            for r in rows
-            if r["state"] != TradingState.ACTIVE.value
-        ]
+                before, after = OrderState(row["state"]), answer.state
+                if after.is_final and answer.filled > _booked(connection, answer.client_order_id):
+                    after = OrderState.ACCEPTED
+                if before is after or (before, after) in _STALE:
+                    continue
+                if not can_move(before, after):
+                    refused.append(answer)
+                else:
+                    self._move(connection, answer.client_order_id, after, answer.detail)
+        return refused
 
     # ---- private ---------------------------------------------------------------------------------
 
@@ -378,26 +386,32 @@ class OrderJournal:
         return filled
 
 
-def _state_of(connection: sqlite3.Connection, account: str) -> TradingState:
-    """The stricter of the account's own latest state and the latest one for every account."""
-    order = [TradingState.ACTIVE, TradingState.REDUCING, TradingState.HALTED]
-    states = [TradingState.ACTIVE]
-    for name in (account, EVERY_ACCOUNT):
-        row = connection.execute(
-            "SELECT state FROM trading_states WHERE account=? ORDER BY id DESC LIMIT 1", (name,)
-        ).fetchone()
-        if row is not None:
-            known = row["state"] in {state.value for state in TradingState}
-            states.append(TradingState(row["state"]) if known else TradingState.HALTED)
-    return max(states, key=order.index)
+# An older view of the same order, overtaken on the way.
+_STALE = frozenset({(OrderState.PARTIALLY_FILLED, OrderState.ACCEPTED)})
+
+
+def _booked(connection: sqlite3.Connection, client_order_id: str) -> Decimal:
+    """Shares of an order's executions as the books count them, corrections included."""
+    rows = connection.execute(
+        "SELECT CASE side WHEN 'buy' THEN '' ELSE '-' END || quantity AS delta FROM fills WHERE client_order_id=?"
+        " UNION ALL SELECT c.quantity_delta FROM corrections c JOIN fills f USING (account, fill_id)"
+        " WHERE f.client_order_id=?",
+        (client_order_id, client_order_id),
+    )
+    return abs(sum((Decimal(row["delta"]) for row in rows), Decimal(0)))
 
 
 def _intent_row(batch: Batch, intent: OrderIntent) -> tuple[object, ...]:
+    bracket = intent.bracket
+    exits = None
+    if bracket is not None:
+        exits = json.dumps([str(bracket.take_profit), str(bracket.stop_loss), _text(bracket.stop_loss_limit)])
     return (
         intent.client_order_id, batch.batch_id, batch.account, intent.symbol, intent.side.value,
-        str(intent.quantity), intent.type.value, None if intent.limit_price is None else str(intent.limit_price),
-        intent.time_in_force.value, str(intent.reference_price), intent.strategy, intent.sequence,
-        OrderState.INTENDED.value,
+        str(intent.quantity), intent.type.value, _text(intent.limit_price), intent.time_in_force.value,
+        str(intent.reference_price), intent.strategy, intent.sequence, OrderState.INTENDED.value,
+        _text(intent.stop_price), _text(intent.trail_price), _text(intent.trail_percent),
+        _text(intent.notional_usd), exits, intent.replaces,
     )  # fmt: skip
 
 
@@ -411,9 +425,31 @@ def _record(row: sqlite3.Row, filled: Decimal) -> IntentRecord:
         strategy=row["strategy"],
         sequence=row["sequence"],
         type=OrderType(row["type"]),
-        limit_price=None if row["limit_price"] is None else Decimal(row["limit_price"]),
+        limit_price=_number(row["limit_price"]),
         time_in_force=TimeInForce(row["time_in_force"]),
+        stop_price=_number(row["stop_price"]),
+        trail_price=_number(row["trail_price"]),
+        trail_percent=_number(row["trail_percent"]),
+        notional_usd=_number(row["notional_usd"]),
+        bracket=_bracket(row["bracket"]),
+        replaces=row["replaces"],
     )
     return IntentRecord(
-        intent, row["account"], row["batch_id"], OrderState(row["state"]), row["broker_order_id"], filled
-    )
+        intent, row["account"], row["batch_id"], OrderState(row["state"]), row["broker_order_id"], filled,
+        row["run_id"], date.fromisoformat(row["session"]), row["kind"], _number(row["venue_quantity"]),
+    )  # fmt: skip
+
+
+def _bracket(text: str | None) -> Bracket | None:
+    if text is None:
+        return None
+    take_profit, stop_loss, stop_loss_limit = json.loads(text)
+    return Bracket(Decimal(take_profit), Decimal(stop_loss), _number(stop_loss_limit))
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _number(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import ConfigError, RunOverlap
+from workbench.errors import ConfigError, JournalError, RunOverlap
 from workbench.journal.states import RunState, StepState
 from workbench.journal.store import Journal, timestamp
 
@@ -275,6 +275,13 @@ class RunJournal:
             )
             return done.rowcount == 1
 
+    def holds(self, lease: Lease) -> bool:
+        """Whether a lease is still ours and has not run out; asked right before something is sent."""
+        rows = self._journal.read("SELECT token, expires_at FROM leases WHERE name=?", (lease.name,))
+        if not rows or rows[0]["token"] != lease.token:
+            return False
+        return datetime.fromisoformat(rows[0]["expires_at"]) > self._journal.clock.now()
+
     def release(self, lease: Lease) -> None:
         """Give a lease back; its token stays, so that the next holder's is higher."""
         with self._journal.transaction() as connection:
@@ -323,6 +330,19 @@ class RunJournal:
             "INSERT INTO run_events (run_id, at, state, attempt, detail) VALUES (?,?,?,?,?)",
             (run_id, self._journal.now(), state.value, attempt, detail),
         )
+
+
+def require_held(connection: sqlite3.Connection, lease: Lease, consequence: str) -> None:
+    """Refuse to go on in a transaction if a lease has passed to another process.
+
+    Raises
+    ------
+    JournalError
+        Naming the lease and what did not happen.
+    """
+    row = connection.execute("SELECT token FROM leases WHERE name=?", (lease.name,)).fetchone()
+    if row is None or row["token"] != lease.token:
+        raise JournalError(f"{lease.name} passed to another process; {consequence}")
 
 
 _FIND = "SELECT * FROM runs WHERE account=? AND pipeline=? AND session=? AND amendment=?"

@@ -1,8 +1,8 @@
 """The journal's tables, one migration per change. Each runs with its own record in one transaction.
 
-Money never changes in place: decisions, order events, fills, activities, marks and trading states are
-append-only, and triggers refuse anything else. ``intents.state`` is the one column that moves, under a
-check that the move is possible. Times are ISO 8601 UTC text, decimals are text, sessions YYYY-MM-DD.
+Money never changes in place: decisions, order events, fills, activities, corrections, marks, locks and trading
+states are append-only, and triggers refuse anything else. ``intents.state`` is the one column that moves, under
+a check that the move is possible. Times are ISO 8601 UTC text, decimals are text, sessions YYYY-MM-DD.
 """
 
 from __future__ import annotations
@@ -130,4 +130,78 @@ def _append_only(table: str) -> list[str]:
     ]
 
 
-MIGRATIONS = (Migration(1, "runs, orders and money", _first),)
+def _second() -> list[str]:
+    tables = [
+        *(
+            f"ALTER TABLE intents ADD COLUMN {column} TEXT"
+            for column in (
+                "stop_price",
+                "trail_price",
+                "trail_percent",
+                "notional_usd",
+                "bracket",
+                "replaces",
+                "venue_quantity",
+            )
+        ),
+        "ALTER TABLE batches ADD COLUMN kind TEXT NOT NULL DEFAULT 'plan' CHECK (kind IN ('plan', 'flatten'))",
+        "ALTER TABLE trading_states ADD COLUMN cause TEXT NOT NULL DEFAULT 'hand'",
+        "CREATE INDEX order_events_by_state ON order_events (to_state, at)",
+        # With the state in it, SQLite prefers it to the one above when it asks for the events of one order.
+        "DROP INDEX order_events_by_order",
+        "CREATE INDEX order_events_by_order ON order_events (client_order_id, to_state, at)",
+        # Exits that the venue made of a bracket, under ids of its own.
+        """
+        CREATE TABLE legs (
+            account TEXT NOT NULL, client_order_id TEXT NOT NULL, parent TEXT NOT NULL REFERENCES intents,
+            at TEXT NOT NULL, PRIMARY KEY (account, client_order_id)
+        ) STRICT""",
+        # Executions of orders that are not ours; they count once somebody adopts them.
+        """
+        CREATE TABLE external_fills (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, broker TEXT NOT NULL,
+            fill_id TEXT NOT NULL, client_order_id TEXT NOT NULL, symbol TEXT NOT NULL, side TEXT NOT NULL,
+            quantity TEXT NOT NULL, price TEXT NOT NULL, fee TEXT NOT NULL, session TEXT NOT NULL,
+            at TEXT NOT NULL, UNIQUE (broker, account, fill_id)
+        ) STRICT""",
+        """
+        CREATE TABLE corrections (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, kind TEXT NOT NULL, fill_id TEXT,
+            symbol TEXT NOT NULL, session TEXT NOT NULL, quantity_delta TEXT NOT NULL, cash_delta TEXT NOT NULL,
+            reason TEXT NOT NULL, actor TEXT NOT NULL, at TEXT NOT NULL
+        ) STRICT""",
+        """
+        CREATE TABLE cursors (
+            account TEXT NOT NULL, broker TEXT NOT NULL, cursor TEXT NOT NULL, PRIMARY KEY (account, broker)
+        ) STRICT""",
+        """
+        CREATE TABLE locks (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, symbol TEXT NOT NULL,
+            locked INTEGER NOT NULL, reason TEXT NOT NULL, actor TEXT NOT NULL, at TEXT NOT NULL
+        ) STRICT""",
+        "CREATE INDEX locks_by_account ON locks (account, symbol, id)",
+        """
+        CREATE TABLE breaker_resets (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, name TEXT NOT NULL, session TEXT,
+            reason TEXT NOT NULL, actor TEXT NOT NULL, at TEXT NOT NULL
+        ) STRICT""",
+        """
+        CREATE TABLE reconciliations (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, moment TEXT NOT NULL,
+            agrees INTEGER NOT NULL, differences TEXT NOT NULL, at TEXT NOT NULL
+        ) STRICT""",
+        # What a person asks of the gateway that holds the account: to cancel, to go flat.
+        """
+        CREATE TABLE commands (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, kind TEXT NOT NULL, target TEXT NOT NULL,
+            actor TEXT NOT NULL, at TEXT NOT NULL, done_at TEXT, answer TEXT NOT NULL DEFAULT ''
+        ) STRICT""",
+    ]
+    guarded = ("legs", "external_fills", "corrections", "locks", "breaker_resets", "reconciliations")
+    return tables + [guard for table in guarded for guard in _append_only(table)]
+
+
+MIGRATIONS = (
+    Migration(1, "runs, orders and money", _first),
+    Migration(2, "corrections, locks, commands and every order type", _second),
+)

@@ -19,12 +19,21 @@ _ANSWERS = frozenset(
 )
 _MOVES: dict[OrderState, frozenset[OrderState]] = {
     OrderState.INTENDED: frozenset({OrderState.DENIED, OrderState.SUBMITTING}),
-    # Back to INTENDED only when the venue is known not to have the order.
-    OrderState.SUBMITTING: _ANSWERS | {OrderState.UNKNOWN, OrderState.INTENDED},
+    # Back to INTENDED, or DENIED after all, only when the venue is known not to have the order.
+    OrderState.SUBMITTING: _ANSWERS | {OrderState.UNKNOWN, OrderState.INTENDED, OrderState.DENIED},
     OrderState.UNKNOWN: _ANSWERS | {OrderState.INTENDED},
     OrderState.ACCEPTED: _ANSWERS - {OrderState.ACCEPTED},
-    OrderState.PARTIALLY_FILLED: frozenset({OrderState.FILLED, OrderState.CANCELED, OrderState.EXPIRED}),
+    OrderState.PARTIALLY_FILLED: _ANSWERS - {OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED},
 }
+
+
+def can_move(before: OrderState, after: OrderState) -> bool:
+    """Whether an order can make that move.
+
+    >>> can_move(OrderState.FILLED, OrderState.CANCELED)
+    False
+    """
+    return after in _MOVES.get(before, frozenset())
 
 
 def check_move(client_order_id: str, before: OrderState, after: OrderState) -> None:
@@ -35,7 +44,7 @@ def check_move(client_order_id: str, before: OrderState, after: OrderState) -> N
     JournalError
         Naming the order and both states.
     """
-    if after not in _MOVES.get(before, frozenset()):
+    if not can_move(before, after):
         raise JournalError(f"order {client_order_id} cannot go from {before} to {after}")
 
 

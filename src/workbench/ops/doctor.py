@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import json
 import re
 import shutil
 import sys
@@ -15,13 +16,15 @@ from typing import TYPE_CHECKING, Literal
 from workbench.calendars import calendar
 from workbench.clock import Clock
 from workbench.errors import ReportsLocked, WorkbenchError
-from workbench.journal import Journal, OrderJournal, RunJournal
+from workbench.journal import Controls, Journal, RunJournal
+from workbench.journal.controls import BREAKER, Stop
 from workbench.settings import Settings
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
 State = Literal["ok", "warn", "fail"]
+_RECONCILE = "`workbench reconcile` says what would put it right, `--adopt` applies it"
 _FREE_WARN, _FREE_FAIL = 5 * 2**30, 2**28
 # The packages that the product is built around, by the name they are imported under.
 PACKAGES = (
@@ -152,23 +155,57 @@ def _journal(settings: Settings, clock: Clock) -> Iterator[Check]:
             yield Check("journal", "fail", f"damaged: {verdict}", "move it aside and restore a backup before trading")
             return
         yield Check("journal", "ok", f"{settings.journal_file.name} is sound")
-        halted = OrderJournal(journal).halted()
-        for account, state, reason, actor, at in halted:
-            who = "every account" if account == "*" else account
-            yield Check(
-                "trading",
-                "warn",
-                f"{state.value}: {who}, by {actor} at {at[:16]}: {reason}",
-                "`workbench resume`",
-            )
-        if not halted:
-            yield Check("trading", "ok", "active")
+        yield from _stops(Controls(journal).halted())
+        yield from _locks(journal)
+        yield from _reconciliations(journal)
         doubt = journal.read("SELECT count(*) AS n FROM intents WHERE state IN ('unknown', 'submitting')")[0]["n"]
         if doubt:
             yield Check("orders", "warn", f"{doubt} orders in doubt", "run the same session again: it looks them up")
         else:
             yield Check("orders", "ok", "none in doubt")
         yield from _last_runs(RunJournal(journal))
+
+
+def _stops(stops: list[Stop]) -> Iterator[Check]:
+    """Is anything stopped, by a person or by a breaker?"""
+    from workbench.reports.status import describe_stop
+
+    for stop in stops:
+        name = stop.cause.removeprefix(BREAKER)
+        way_out = "`workbench resume`" if name == stop.cause else f"`workbench risk reset {name}`, with name and reason"
+        yield Check("trading", "warn", describe_stop(stop), way_out)
+    if not stops:
+        yield Check("trading", "ok", "active")
+
+
+def _locks(journal: Journal) -> Iterator[Check]:
+    """Do books and venue disagree about a symbol?"""
+    from workbench.reports.status import describe_lock
+
+    accounts = [row["account"] for row in journal.read("SELECT DISTINCT account FROM locks ORDER BY account")]
+    standing = [(name, lock) for name in accounts for lock in Controls(journal).locks(name).items()]
+    for account, (symbol, reason) in standing:
+        yield Check("locks", "warn", describe_lock(account, symbol, reason), _RECONCILE)
+    if not standing:
+        yield Check("locks", "ok", "no symbol is locked")
+
+
+def _reconciliations(journal: Journal) -> Iterator[Check]:
+    """When were the books of each account compared with its venue, and did they agree?"""
+    last = journal.read(
+        "SELECT * FROM reconciliations WHERE id IN (SELECT max(id) FROM reconciliations GROUP BY account)"
+        " ORDER BY account"
+    )
+    for row in last:
+        found = [difference["difference"] for difference in json.loads(row["differences"])]
+        when = f"{row['account']} at {row['at'][:16]} ({row['moment']})"
+        if row["agrees"]:
+            yield Check("reconciliation", "ok", f"{when}: books and venue agree")
+        else:
+            count = "1 difference" if len(found) == 1 else f"{len(found)} differences"
+            yield Check("reconciliation", "warn", f"{when}: {count}: {'; '.join(found)[:200]}", _RECONCILE)
+    if not last:
+        yield Check("reconciliation", "ok", "none yet")
 
 
 def _last_runs(runs: RunJournal) -> Iterator[Check]:

@@ -11,6 +11,7 @@ from workbench.domain import ActivityKind
 from workbench.errors import DataError
 from workbench.journal import Journal
 from workbench.reports import figures, tables
+from workbench.reports.execution import executions_where
 from workbench.reports.tables import Row
 from workbench.reports.tearsheet import TearsheetData
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # Older orders and runs are in the reports file; a page of thousands of rows helps nobody.
 MOST_ORDERS = 100
 MOST_RUNS = 30
+_COSTS = ("gap_bps", "slippage_open_bps")
 
 
 def collect(
@@ -62,7 +64,7 @@ def collect(
     frame = figures.equity_frame(valued)
     benchmark, note = _benchmark(lake, universe, frame, snapshot)
     run = next((row for row in reversed(runs) if row["session"] == last), runs[-1] if runs else None)
-    fills = _until(tables.fills(journal, account=account), valued[-1]["session"])
+    fills = tables.counted_fills(journal, account=account, until=valued[-1]["session"])
     shown = orders[-MOST_ORDERS:][::-1]
     return TearsheetData(
         account=account,
@@ -83,7 +85,7 @@ def collect(
         denied=sum(row["decision"] == "denied" for row in orders),
         holdings=tables.positions(journal, account=account, session=valued[-1]["session"]),
         targets=[row for row in targets if row["session"] == last],
-        orders=_with_slippage(shown, lake, snapshot),
+        orders=_with_costs(journal, lake, account, shown, snapshot),
         orders_total=len(orders),
         activities=_activities(journal, account, last),
         runs=runs[-MOST_RUNS:][::-1],
@@ -122,44 +124,20 @@ def _benchmark(
     return value, ", ".join(held)
 
 
-def _with_slippage(orders: Sequence[Row], lake: Lake, snapshot: int | None) -> list[Row]:
-    """Add ``slippage_bps``, the reference brought over splits between decision and fill.
-
-    Without the splits the number could be wrong by their ratio, so there is none if they cannot be read.
-    """
-    filled = [row for row in orders if row["fill_session"] is not None]
-    splits: list[tuple[str, date, Decimal]] = []
-    if filled:
-        try:
-            splits = _splits(lake, filled, snapshot)
-        except DataError:
-            return [{**row, "slippage_bps": None} for row in orders]
-    return [{**row, "slippage_bps": figures.slippage_bps(row, _ratio(row, splits))} for row in orders]
-
-
-def _splits(lake: Lake, filled: Sequence[Row], snapshot: int | None) -> list[tuple[str, date, Decimal]]:
-    actions = lake.actions(
-        sorted({row["symbol"] for row in filled}),
-        start=min(row["session"] for row in filled),
-        end=max(row["fill_session"] for row in filled),
-        snapshot=snapshot,
-    )
-    return [
-        (action["symbol"], action["ex_date"].date(), Decimal(str(action["value"])))
-        for action in actions[actions["kind"] == "split"].to_dict("records")
-    ]
-
-
-def _ratio(order: Row, splits: Sequence[tuple[str, date, Decimal]]) -> Decimal:
-    """New shares per old between the decision and the fill."""
-    ratio = Decimal(1)
-    for symbol, ex_date, value in splits:
-        filled = order["fill_session"]
-        if symbol == order["symbol"] and filled is not None and order["session"] < ex_date <= filled:
-            ratio *= value
-    return ratio
+def _with_costs(journal: Journal, lake: Lake, account: str, orders: Sequence[Row], snapshot: int | None) -> list[Row]:
+    """Add ``gap_bps`` and ``slippage_open_bps``; None where nothing filled or the prices cannot be read."""
+    if not orders:
+        return []
+    first, last = orders[-1]["session"].isoformat(), orders[0]["session"].isoformat()
+    where, values = "i.account=? AND b.session BETWEEN ? AND ?", [account, first, last]
+    try:
+        found = executions_where(journal, lake, where, values, snapshot=snapshot)
+    except DataError:
+        found = executions_where(journal, None, where, values)
+    costs = {row["client_order_id"]: {name: row[name] for name in _COSTS} for row in found}
+    return [{**row, **costs.get(row["client_order_id"], dict.fromkeys(_COSTS))} for row in orders]
 
 
 def _activities(journal: Journal, account: str, last: date) -> list[Row]:
     rows = _until(tables.activities(journal, account=account), last)
-    return [row for row in rows if row["kind"] != ActivityKind.DEPOSIT][::-1]
+    return [row for row in rows if not ActivityKind(row["kind"]).is_flow][::-1]

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from workbench.domain import Side
 from workbench.reports.tables import Row
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _ON_RETURNS = ("total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar")
-_BPS = 10_000
 
 # With fewer sessions the number would say more about luck than about the strategy.
 SESSIONS_FOR_SHARPE = 20
@@ -32,6 +29,7 @@ def equity_frame(equity: Sequence[Row]) -> pd.DataFrame:
     Examples
     --------
     >>> from datetime import date
+    >>> from decimal import Decimal
     >>> row = {"session": date(2013, 1, 2), "cash": Decimal(50), "equity": Decimal(100)}
     >>> first = {**row, "deposits": Decimal(100), "return": None}
     >>> later = {**row, "session": date(2013, 1, 3), "equity": Decimal(165), "deposits": Decimal(50)}
@@ -129,24 +127,6 @@ def monthly_returns(wealth: pd.Series[float]) -> dict[int, dict[int, float]]:
             found.setdefault(year, {})[0 if by_year else month] = round(float(value) / before - 1.0, 12)
             before = float(value)
     return found
-
-
-def slippage_bps(order: Row, split_ratio: Decimal = Decimal(1)) -> Decimal | None:
-    """What the fill cost against the price the order was sized on, in basis points; positive is worse.
-
-    ``split_ratio`` is the product of the splits between the decision and the fill: new shares per old.
-
-    Examples
-    --------
-    >>> order = {"side": "sell", "reference_price": Decimal(100), "fill_price": Decimal("99.5")}
-    >>> float(slippage_bps(order))
-    50.0
-    """
-    if order["fill_price"] is None or not order["reference_price"]:
-        return None
-    expected = order["reference_price"] / split_ratio
-    ratio: Decimal = (order["fill_price"] / expected - 1) * Side(order["side"]).sign
-    return ratio * _BPS
 
 
 def finite(value: float | None) -> float | None:

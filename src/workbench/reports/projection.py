@@ -8,7 +8,6 @@ call goes on from where the last one ended.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,13 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.clock import Clock
-from workbench.domain import ActivityKind
 from workbench.errors import DataError, ReportsLocked
 from workbench.journal import Journal
-from workbench.reports import schema, store, tables
+from workbench.reports import records, schema, store, tables, touched
 
 if TYPE_CHECKING:
     import duckdb
+
+    from workbench.data.lake import Lake
 
     Connection = duckdb.DuckDBPyConnection
 
@@ -36,9 +36,17 @@ _SOURCES = {
     "fills": ("id", "at"),
     "activities": ("id", "at"),
     "marks": ("id", "at"),
+    "corrections": ("id", "at"),
+    "external_fills": ("id", "at"),
+    "trading_states": ("id", "at"),
+    "locks": ("id", "at"),
+    "reconciliations": ("id", "at"),
     # Text keys, but rows are only ever added, so SQLite's own numbers grow and stay.
     "batches": ("rowid", "created_at"),
+    "legs": ("rowid", "at"),
 }
+# The snapshot of the lake that executions were last held against stands among the marks.
+_LAKE = "lake"
 _Watermarks = dict[str, tuple[int, str]]
 _CHUNK = 5000
 
@@ -63,7 +71,12 @@ class ProjectionResult:
 
 
 def project(
-    journal: Journal, reports_file: Path, *, clock: Clock | None = None, wait_s: float = 2.0
+    journal: Journal,
+    reports_file: Path,
+    *,
+    lake: Lake | None = None,
+    clock: Clock | None = None,
+    wait_s: float = 2.0,
 ) -> ProjectionResult:
     """Bring the reports file up to date with the journal; make it if it is not there.
 
@@ -71,6 +84,8 @@ def project(
 
     Parameters
     ----------
+    lake
+        The prices that executions are held against; without them, a later call with them fills in what they cost.
     clock
         What to wait by; the journal's if left out.
     wait_s
@@ -94,20 +109,25 @@ def project(
     """
     clock = clock or journal.clock
     if not reports_file.exists():
-        first = _make_first(journal, reports_file, clock)
+        first = _make_first(journal, lake, reports_file, clock)
         if first is not None:
             return first
     try:
         with store.opened(reports_file, clock=clock, wait_s=wait_s) as connection:
-            return ProjectionResult(_merge(connection, journal, reports_file))
+            return ProjectionResult(_merge(connection, journal, lake, reports_file))
     except ReportsLocked as locked:
         return ProjectionResult(pending=True, holder=locked.message.partition(" is held by ")[2])
 
 
 def rebuild(
-    journal: Journal, reports_file: Path, *, clock: Clock | None = None, wait_s: float = 2.0
+    journal: Journal,
+    reports_file: Path,
+    *,
+    lake: Lake | None = None,
+    clock: Clock | None = None,
+    wait_s: float = 2.0,
 ) -> ProjectionResult:
-    """Make the reports file again from the journal: into a new file, verified, then put in place in one step.
+    """Make the reports file again from journal and lake: into a new file, verified, then put in place in one step.
 
     Whatever is at ``reports_file`` is replaced, unless it is a healthy DuckDB file of somebody else.
 
@@ -122,29 +142,29 @@ def rebuild(
     """
     clock = clock or journal.clock
     if not reports_file.exists():
-        first = _make_first(journal, reports_file, clock)
+        first = _make_first(journal, lake, reports_file, clock)
         if first is not None:
             return first
     with ExitStack() as stack:
         # Held while the new file is made and put in place, so that no other process writes to the old one.
         replaced = stack.enter_context(_held(reports_file, clock, wait_s))
         made = stack.enter_context(_scratch(reports_file))
-        rows = _make(journal, made, clock)
+        rows = _make(journal, lake, made, clock)
         store.publish(made, reports_file)
     return ProjectionResult(rows, replaced=replaced)
 
 
-def _make_first(journal: Journal, reports_file: Path, clock: Clock) -> ProjectionResult | None:
+def _make_first(journal: Journal, lake: Lake | None, reports_file: Path, clock: Clock) -> ProjectionResult | None:
     """Make the file where none is, so that it appears whole; None if another process was first."""
     with _scratch(reports_file) as made:
-        rows = _make(journal, made, clock)
+        rows = _make(journal, lake, made, clock)
         return ProjectionResult(rows) if store.publish_first(made, reports_file) else None
 
 
-def _make(journal: Journal, made: Path, clock: Clock) -> dict[str, int]:
+def _make(journal: Journal, lake: Lake | None, made: Path, clock: Clock) -> dict[str, int]:
     """Write a whole new file and verify that it opens and holds every row."""
     with store.opened(made, clock=clock, wait_s=0) as connection:
-        rows = _merge(connection, journal, made)
+        rows = _merge(connection, journal, lake, made)
     with store.opened(made, clock=clock, wait_s=0, read_only=True) as connection:
         for table, written in rows.items():
             count = connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
@@ -183,19 +203,29 @@ def _held(reports_file: Path, clock: Clock, wait_s: float) -> Iterator[str]:
             yield "the reports" if found else "an empty file"
 
 
-def _merge(connection: Connection, journal: Journal, file: Path) -> dict[str, int]:
+def _merge(connection: Connection, journal: Journal, lake: Lake | None, file: Path) -> dict[str, int]:
     """Write what the journal has and the file has not, in one transaction; nothing if there is nothing."""
     before = _watermarks(connection, journal, file)
-    after = _journal_ends(journal)
-    if before == after:
+    after = _journal_ends(journal) | _lake_end(lake)
+    if before is not None and all(before.get(source) == end for source, end in after.items()):
         return {table.name: 0 for table in schema.TABLES}
-    changed = _changes(journal, before or {})
+    last = {source: (before or {}).get(source, (0, ""))[0] for source in _SOURCES}
+    restated = touched.restated(journal, last)
+    changed = _changes(journal, last, restated)
+    unfinished = []
+    if lake is not None and before is not None and any(before.get(s) != after.get(s) for s in (_LAKE, "marks")):
+        unfinished = _unfinished(connection)
+    changed["execution"] = _executions(journal, lake, last, unfinished)
     connection.execute("BEGIN")  # an error leaves it open, and closing the connection undoes it
     if before is None:
         for statement in schema.ddl():
             connection.execute(statement)
+    for account, first in restated.items():  # a position that a correction took away has no row to replace it
+        connection.execute("DELETE FROM positions WHERE account = ? AND session >= ?", [account, first])
     for table in schema.TABLES:
         _write(connection, table, changed[table.name])
+    if lake is None:  # the next call that has prices looks at everything unfinished
+        connection.execute("DELETE FROM watermarks WHERE source = ?", [_LAKE])
     moved = [(source, *end) for source, end in after.items() if before is None or before.get(source) != end]
     if moved:
         connection.execute(
@@ -226,6 +256,8 @@ def _watermarks(connection: Connection, journal: Journal, file: Path) -> _Waterm
     rows = connection.execute("SELECT source, last_id, last_at FROM watermarks").fetchall()
     marks: _Watermarks = {source: (last_id, last_at) for source, last_id, last_at in rows}
     for source, (last_id, last_at) in marks.items():
+        if source == _LAKE:
+            continue
         number, moment = _SOURCES[source]
         there = journal.read(f"SELECT {moment} FROM {source} WHERE {number}=?", (last_id,))
         if not there or there[0][0] != last_at:
@@ -255,23 +287,14 @@ def _journal_ends(journal: Journal) -> _Watermarks:
     return {row["source"]: (row["last_id"], row["last_at"]) for row in rows}
 
 
-def _changes(journal: Journal, before: _Watermarks) -> dict[str, list[tables.Row]]:
+def _changes(journal: Journal, last: Mapping[str, int], restated: Mapping[str, date]) -> dict[str, list[tables.Row]]:
     """Every row that is new or different, by table.
 
     Rows may be newer than the watermarks that were read first: they are then written once more the next
     time, which changes nothing.
     """
-    last = {source: before.get(source, (0, ""))[0] for source in _SOURCES}
     fills = tables.fills_where(journal, "f.id > ?", [last["fills"]])
-    since = _revalued(
-        [
-            *journal.read("SELECT account, session FROM marks WHERE id > ?", [last["marks"]]),
-            *journal.read(
-                "SELECT account, session FROM activities WHERE id > ? AND kind = ?",
-                [last["activities"], ActivityKind.DEPOSIT.value],
-            ),
-        ]
-    )
+    since = touched.revalued(journal, last, restated)
     equity = [
         row
         for account, first in since.items()
@@ -284,31 +307,38 @@ def _changes(journal: Journal, before: _Watermarks) -> dict[str, list[tables.Row
             journal, "r.run_id IN (SELECT run_id FROM run_events WHERE id > ?)", [last["run_events"]]
         ),
         "targets": tables.targets_where(journal, "b.rowid > ?", [last["batches"]]),
-        "orders": [_order(row) for row in tables.orders_where(journal, *_touched_orders(last))],
+        "orders": [_order(row) for row in tables.orders_where(journal, *touched.orders(last))],
         "fills": fills,
         "activities": tables.activities_where(journal, "a.id > ?", [last["activities"]]),
-        "positions": tables.positions_where(journal, "m.id > ?", [last["marks"]]),
+        **records.changes(journal, last),
+        "positions": tables.positions_where(journal, *touched.marks(last, restated)),
         "equity": equity,
         "metrics": [row for account in judged for row in _metrics(journal, account)],
     }
 
 
-def _touched_orders(last: Mapping[str, int]) -> tuple[str, list[object]]:
-    where = (
-        "i.client_order_id IN (SELECT client_order_id FROM order_events WHERE id > ?"
-        " UNION SELECT client_order_id FROM decisions WHERE id > ?"
-        " UNION SELECT client_order_id FROM fills WHERE id > ?)"
-    )
-    return where, [last["order_events"], last["decisions"], last["fills"]]
+def _lake_end(lake: Lake | None) -> _Watermarks:
+    return {} if lake is None or lake.is_empty() else {_LAKE: (lake.snapshot(), "")}
 
 
-def _revalued(changed: Sequence[sqlite3.Row]) -> dict[str, date]:
-    """Account to the first session whose equity row is new or, because of a late deposit, different."""
-    since: dict[str, date] = {}
-    for row in changed:
-        session = date.fromisoformat(row["session"])
-        since[row["account"]] = min(session, since.get(row["account"], session))
-    return since
+def _unfinished(connection: Connection) -> list[str]:
+    """Orders whose execution may look different now, with more prices or closes."""
+    rows = connection.execute("SELECT client_order_id FROM execution WHERE NOT final").fetchall()
+    return [identifier for (identifier,) in rows]
+
+
+def _executions(
+    journal: Journal, lake: Lake | None, last: Mapping[str, int], unfinished: Sequence[str]
+) -> list[tables.Row]:
+    """Rows of the orders that something happened to, of those that one of them replaces, and of the unfinished."""
+    from workbench.reports.execution import executions_where
+
+    where, values = touched.orders(last)
+    wanted = set(unfinished)
+    for row in journal.read(f"SELECT i.client_order_id, i.replaces FROM intents i WHERE {where}", values):
+        wanted |= {row["client_order_id"], row["replaces"]}
+    listed = json.dumps(sorted(wanted - {None}))
+    return executions_where(journal, lake, "i.client_order_id IN (SELECT value FROM json_each(?))", [listed])
 
 
 def _order(row: tables.Row) -> tables.Row:
@@ -323,7 +353,7 @@ def _metrics(journal: Journal, account: str) -> list[tables.Row]:
     if not equity:
         return []
     last = equity[-1]["session"]
-    fills = [row for row in tables.fills(journal, account=account) if row["session"] <= last]
+    fills = tables.counted_fills(journal, account=account, until=last)
     return [
         {"account": account, "metric": name, "session": last, "value": figures.finite(value)}
         for name, value in figures.summary(equity, fills).items()
@@ -349,6 +379,6 @@ def _plain(value: object) -> object:
         return str(value)
     if isinstance(value, date | datetime):
         return value.isoformat()
-    if isinstance(value, dict):
+    if isinstance(value, dict | list):
         return json.dumps(value)
     return value

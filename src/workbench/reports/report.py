@@ -57,7 +57,7 @@ def write_report(
         assets=folder / "assets",
         standalone=standalone,
     )
-    merged = projection.project(journal, settings.reports_file)
+    merged = projection.project(journal, settings.reports_file, lake=lake)
     return Report(file, merged.pending, merged.holder)
 
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
-from workbench.domain import OrderState, TradingState
-from workbench.journal import Journal, OrderJournal
-from workbench.journal.orders import EVERY_ACCOUNT
+from workbench.domain import OrderState
+from workbench.journal import Controls, Journal
+from workbench.journal.controls import BREAKER, BY_HAND, EVERY_ACCOUNT, EVERY_SYMBOL, Stop
 from workbench.reports import tables
-
-_SEVERITY = [TradingState.ACTIVE, TradingState.REDUCING, TradingState.HALTED]
 
 
 def status(journal: Journal) -> list[tables.Row]:
-    """One row for each account that ever ran, was valued or was halted.
+    """One row for each account that ever ran, was valued, was stopped or has a lock.
 
     Returns
     -------
-    Rows of account, trading (the state that stands), reason (why it is not active), session (of the last
-    valuation), equity and cash (USD), positions (how many names are held), open_orders (how many may still
-    fill), last_run (its id), last_session and last_state. What is not known yet is None.
+    Rows of account, trading (the state that stands), reason (of the strictest stop), stops (every standing
+    one in words), locks (symbol to reason), session (of the last valuation), equity and cash (USD),
+    positions (how many names are held), open_orders (how many may still fill), last_run (its id),
+    last_session and last_state. What is not known yet is None.
 
     Examples
     --------
@@ -28,19 +28,45 @@ def status(journal: Journal) -> list[tables.Row]:
     ...     status(journal)
     []
     """
-    halted = {account: (state, reason) for account, state, reason, _, _ in OrderJournal(journal).halted()}
+    stops = Controls(journal).halted()
     names = {
         row["account"]
-        for row in journal.read(
-            "SELECT account FROM runs UNION SELECT account FROM marks UNION SELECT account FROM trading_states"
-        )
+        for table in ("runs", "marks", "trading_states", "locks")
+        for row in journal.read(f"SELECT DISTINCT account FROM {table}")
     }
-    return [_account(journal, name, halted) for name in sorted(names - {EVERY_ACCOUNT})]
+    return [_account(journal, name, stops) for name in sorted(names - {EVERY_ACCOUNT})]
 
 
-def _account(journal: Journal, name: str, halted: dict[str, tuple[TradingState, str]]) -> tables.Row:
-    standing = [halted[scope] for scope in (name, EVERY_ACCOUNT) if scope in halted]
-    trading, reason = max(standing, key=lambda one: _SEVERITY.index(one[0]), default=(TradingState.ACTIVE, ""))
+def describe_stop(stop: Stop) -> str:
+    """One line for people: what is stopped, by whom or what, since when and why.
+
+    >>> from workbench.domain import TradingState
+    >>> describe_stop(Stop("*", TradingState.HALTED, "hand", "fat finger", "ada", "2013-01-02T22:00:00.000000+00:00"))
+    'HALTED: every account, by ada at 2013-01-02T22:00: fat finger'
+    """
+    scope = "every account" if stop.account == EVERY_ACCOUNT else f"account {stop.account}"
+    if stop.cause.startswith(BREAKER):
+        who = f"breaker {stop.cause.removeprefix(BREAKER)} latched"
+    elif stop.cause == BY_HAND:
+        who = f"by {stop.actor}"
+    else:
+        who = f"{stop.cause}, by {stop.actor}"
+    return f"{stop.state.value.upper()}: {scope}, {who} at {stop.at[:16]}: {stop.reason}"
+
+
+def describe_lock(account: str, symbol: str, reason: str) -> str:
+    """One line for people about a symbol (or all of them) that takes no orders until the books agree.
+
+    >>> describe_lock("paper", "IBM", "the books have 10 IBM, the venue 12; adopt 2 shares")
+    'LOCKED: IBM in account paper: the books have 10 IBM, the venue 12; adopt 2 shares'
+    """
+    return f"LOCKED: {'every symbol' if symbol == EVERY_SYMBOL else symbol} in account {account}: {reason}"
+
+
+def _account(journal: Journal, name: str, stops: Sequence[Stop]) -> tables.Row:
+    controls = Controls(journal)
+    trading = controls.trading_state(name)
+    standing = [stop for stop in stops if stop.account in {name, EVERY_ACCOUNT}]
     valued = tables.equity(journal, account=name)
     worth = valued[-1] if valued else {}
     ran = journal.read("SELECT run_id, session, state FROM runs WHERE account=? ORDER BY rowid DESC LIMIT 1", (name,))
@@ -48,7 +74,9 @@ def _account(journal: Journal, name: str, halted: dict[str, tuple[TradingState, 
     return {
         "account": name,
         "trading": trading.value,
-        "reason": reason,
+        "reason": next((stop.reason for stop in standing if stop.state is trading), ""),
+        "stops": [describe_stop(stop) for stop in standing],
+        "locks": controls.locks(name),
         "session": worth.get("session"),
         "equity": worth.get("equity"),
         "cash": worth.get("cash"),

@@ -15,8 +15,14 @@ from typing import Any
 
 from workbench.domain import ActivityKind, OrderState
 from workbench.journal import Journal
+from workbench.reports import corrected
 
 Row = dict[str, Any]
+_Executed = tuple[date, corrected.Executed]
+
+# An order's prices and amounts that not every type of order has.
+_OPTIONAL = ("limit_price", "stop_price", "trail_price", "trail_percent", "notional_usd")
+_EXITS = ("take_profit", "stop_loss", "stop_loss_limit")
 
 # States whose last event says why; a denied order has its reason in the decision.
 _EXPLAINED = frozenset(
@@ -43,11 +49,13 @@ def orders(
 
     Returns
     -------
-    Rows of client_order_id, run_id, account, pipeline, session, strategy, symbol, side, quantity, type,
-    limit_price, reference_price, status (an ``OrderState``), decision ("approved", "denied" or None while
-    undecided), gate (the one that refused), reason (why it was denied, rejected, cancelled or expired),
-    filled_quantity, fill_price (average over the fills, None if there is none), fee (sum) and fill_session
-    (of the last fill).
+    Rows of client_order_id, run_id, account, pipeline, session, strategy, kind (plan, or flatten for the kill
+    switch's own), symbol, side, quantity, type, time_in_force, limit_price, stop_price, trail_price,
+    trail_percent, notional_usd, bracket (its prices by name), replaces, reference_price, status (an
+    ``OrderState``), decision ("approved", "denied" or None while undecided), gate (the one that refused),
+    reason (why it was denied, rejected, cancelled or expired), filled_quantity, fill_price (average over the
+    fills, None if there is none), fee (sum) and fill_session (of the last fill). Fills are counted with their
+    corrections: a busted one is none.
 
     Examples
     --------
@@ -65,7 +73,7 @@ def orders(
 def orders_where(journal: Journal, where: str, values: Sequence[object]) -> list[Row]:
     """:func:`orders` by a condition on ``i`` (intents) and ``b`` (batches)."""
     found = journal.read(
-        "SELECT i.*, b.run_id, b.pipeline, b.session, d.approved, d.gate, d.reason, e.detail"
+        "SELECT i.*, b.run_id, b.pipeline, b.session, b.kind, d.approved, d.gate, d.reason, e.detail"
         " FROM intents i JOIN batches b USING (batch_id)"
         " LEFT JOIN decisions d ON d.id ="
         " (SELECT max(id) FROM decisions WHERE client_order_id = i.client_order_id)"
@@ -74,27 +82,29 @@ def orders_where(journal: Journal, where: str, values: Sequence[object]) -> list
         f" WHERE {where} ORDER BY b.session, i.rowid",
         values,
     )
-    executed: dict[str, list[sqlite3.Row]] = {}
+    changed = corrected.corrections_of(journal)
+    executed: dict[str, list[_Executed]] = {}
     for fill in journal.read(
-        "SELECT f.client_order_id, f.quantity, f.price, f.fee, f.session FROM fills f"
+        "SELECT f.* FROM fills f"
         " JOIN intents i ON i.client_order_id = f.client_order_id AND i.account = f.account"
         f" JOIN batches b USING (batch_id) WHERE {where} ORDER BY f.id",
         values,
     ):
-        executed.setdefault(fill["client_order_id"], []).append(fill)
+        counts = corrected.executed(fill, changed.get((fill["account"], fill["fill_id"]), []))
+        executed.setdefault(fill["client_order_id"], []).append((date.fromisoformat(fill["session"]), counts))
     return [_order(row, executed.get(row["client_order_id"], [])) for row in found]
 
 
-def fills(journal: Journal, *, account: str | None = None, session: date | None = None) -> list[Row]:
-    """Executions in the order they were recorded; ``session`` is the one they happened in."""
-    where, values = _where({"f.account=?": account, "f.session=?": session})
-    return fills_where(journal, where, values)
-
-
 def fills_where(journal: Journal, where: str, values: Sequence[object]) -> list[Row]:
-    """:func:`fills` by a condition on ``f``; an execution of an order that is not ours has no run."""
+    """Executions as the venue told them, by a condition on ``f``, in the order they were recorded.
+
+    The exit of a bracket has the run of its entry; an execution of an order that is not ours has none. What
+    corrections made of them is in :func:`counted_fills`.
+    """
     found = journal.read(
-        "SELECT f.*, b.run_id FROM fills f LEFT JOIN intents i USING (client_order_id)"
+        "SELECT f.*, b.run_id FROM fills f"
+        " LEFT JOIN legs l ON l.account = f.account AND l.client_order_id = f.client_order_id"
+        " LEFT JOIN intents i ON i.client_order_id = coalesce(l.parent, f.client_order_id) AND i.account = f.account"
         f" LEFT JOIN batches b USING (batch_id) WHERE {where} ORDER BY f.id",
         values,
     )
@@ -115,6 +125,31 @@ def fills_where(journal: Journal, where: str, values: Sequence[object]) -> list[
         }
         for row in found
     ]
+
+
+def counted_fills(journal: Journal, *, account: str, until: date | None = None) -> list[Row]:
+    """Executions of an account that still count, as they count: corrected, and without those that were busted.
+
+    Returns
+    -------
+    Rows of session, client_order_id, quantity (shares), price (average paid, USD) and fee (USD).
+    """
+    where, values = _where({"account=?": account, "session<=?": until})
+    changed = corrected.corrections_of(journal)
+    rows = []
+    for fill in journal.read(f"SELECT * FROM fills WHERE {where} ORDER BY id", values):
+        counts = corrected.executed(fill, changed.get((account, fill["fill_id"]), []))
+        if counts.quantity:
+            rows.append(
+                {
+                    "session": date.fromisoformat(fill["session"]),
+                    "client_order_id": fill["client_order_id"],
+                    "quantity": counts.quantity,
+                    "price": counts.value / counts.quantity,
+                    "fee": counts.fee,
+                }
+            )
+    return rows
 
 
 def runs(
@@ -197,10 +232,12 @@ def activities_where(journal: Journal, where: str, values: Sequence[object]) -> 
 def positions(journal: Journal, *, account: str | None = None, session: date | None = None) -> list[Row]:
     """Holdings at a close: of ``session``, or of each account's last session that was marked.
 
+    Corrections that were put on record after that close and belong to it are counted.
+
     Returns
     -------
-    Rows of account, session, symbol, quantity (shares), price (raw close, USD), value (USD) and weight
-    (fraction of equity; None if there is no equity).
+    Rows of account, session, symbol, quantity (shares), price (raw close, USD; None if a correction brought in
+    what was never priced), value (USD) and weight (fraction of equity; None if there is no equity).
     """
     where, values = _where({"m.account=?": account, "m.session=?": session})
     if session is None:
@@ -211,46 +248,51 @@ def positions(journal: Journal, *, account: str | None = None, session: date | N
 def positions_where(journal: Journal, where: str, values: Sequence[object]) -> list[Row]:
     """:func:`positions` by a condition on ``m`` (marks)."""
     rows = []
+    changed = corrected.changes(journal)
     for mark in journal.read(f"SELECT * FROM marks m WHERE {where} ORDER BY m.account, m.session", values):
-        equity_usd = Decimal(mark["equity"])
-        for symbol, (quantity, price) in sorted(json.loads(mark["positions"]).items()):
-            value = Decimal(quantity) * Decimal(price)
+        close = corrected.close_of(mark, corrected.after(mark, changed.get(mark["account"], [])))
+        for symbol, (quantity, price) in close.positions.items():
+            value = None if price is None else quantity * price
             rows.append(
                 {
                     "account": mark["account"],
                     "session": date.fromisoformat(mark["session"]),
                     "symbol": symbol,
-                    "quantity": Decimal(quantity),
-                    "price": Decimal(price),
+                    "quantity": quantity,
+                    "price": price,
                     "value": value,
-                    "weight": value / equity_usd if equity_usd else None,
+                    "weight": value / close.equity if value is not None and close.equity else None,
                 }
             )
     return rows
 
 
 def equity(journal: Journal, *, account: str | None = None, until: date | None = None) -> list[Row]:
-    """Each account's value at the close of every marked session.
+    """Each account's value at the close of every marked session, with the corrections that belong to it.
 
     Returns
     -------
-    Rows of account, session, cash, positions_value, equity, deposits (USD paid in since the mark before)
-    and return: the simple return since the mark before, equity / (equity before + deposits) - 1, so that
-    money paid in is no gain. It is None on the first mark, and when there was nothing to gain on.
+    Rows of account, session, cash, positions_value, equity, deposits (USD paid in since the mark before; what
+    an account held when it was first seen counts with its value at the first mark) and return: the simple
+    return since the mark before, equity / (equity before + deposits) - 1, so that money paid in is no gain.
+    It is None on the first mark, and when there was nothing to gain on.
     """
     where, values = _where({"account=?": account, "session<=?": until})
-    paid_in = _deposits(journal, account)
+    paid_in, opened = _flows(journal, account)
+    changed = corrected.changes(journal, account)
     rows: list[Row] = []
-    for mark in journal.read(
-        f"SELECT account, session, cash, equity FROM marks WHERE {where} ORDER BY account, session", values
-    ):
-        last = rows[-1] if rows and rows[-1]["account"] == mark["account"] else None
-        session = date.fromisoformat(mark["session"])
+    for mark in journal.read(f"SELECT * FROM marks WHERE {where} ORDER BY account, session", values):
+        name, session = mark["account"], date.fromisoformat(mark["session"])
+        last = rows[-1] if rows and rows[-1]["account"] == name else None
         value, cash = Decimal(mark["equity"]), Decimal(mark["cash"])
+        later = corrected.after(mark, changed.get(name, []))
+        if later:
+            close = corrected.close_of(mark, later)
+            value, cash = close.equity, close.cash
         deposits = sum(
             (
                 amount
-                for day, amount in paid_in.get(mark["account"], [])
+                for day, amount in paid_in.get(name, [])
                 if day <= session and (last is None or day > last["session"])
             ),
             Decimal(0),
@@ -258,12 +300,12 @@ def equity(journal: Journal, *, account: str | None = None, until: date | None =
         before = Decimal(0) if last is None else last["equity"] + deposits
         rows.append(
             {
-                "account": mark["account"],
+                "account": name,
                 "session": session,
                 "cash": cash,
                 "positions_value": value - cash,
                 "equity": value,
-                "deposits": deposits,
+                "deposits": value if last is None and name in opened else deposits,
                 "return": value / before - 1 if before > 0 else None,
             }
         )
@@ -293,9 +335,9 @@ def _run(row: sqlite3.Row) -> Row:
     }
 
 
-def _order(row: sqlite3.Row, executed: Sequence[sqlite3.Row]) -> Row:
-    filled = sum((Decimal(fill["quantity"]) for fill in executed), Decimal(0))
-    paid = sum((Decimal(fill["quantity"]) * Decimal(fill["price"]) for fill in executed), Decimal(0))
+def _order(row: sqlite3.Row, executed: Sequence[_Executed]) -> Row:
+    filled = sum((counts.quantity for _, counts in executed), Decimal(0))
+    paid = sum((counts.value for _, counts in executed), Decimal(0))
     decision = None if row["approved"] is None else "approved" if row["approved"] else "denied"
     reason = row["reason"] or ""
     if decision != "denied" and row["state"] in _EXPLAINED:
@@ -307,11 +349,15 @@ def _order(row: sqlite3.Row, executed: Sequence[sqlite3.Row]) -> Row:
         "pipeline": row["pipeline"],
         "session": date.fromisoformat(row["session"]),
         "strategy": row["strategy"],
+        "kind": row["kind"],
         "symbol": row["symbol"],
         "side": row["side"],
         "quantity": Decimal(row["quantity"]),
         "type": row["type"],
-        "limit_price": None if row["limit_price"] is None else Decimal(row["limit_price"]),
+        "time_in_force": row["time_in_force"],
+        **{name: None if row[name] is None else Decimal(row[name]) for name in _OPTIONAL},
+        "bracket": _bracket(row["bracket"]),
+        "replaces": row["replaces"],
         "reference_price": Decimal(row["reference_price"]),
         "status": row["state"],
         "decision": decision,
@@ -319,17 +365,27 @@ def _order(row: sqlite3.Row, executed: Sequence[sqlite3.Row]) -> Row:
         "reason": reason,
         "filled_quantity": filled,
         "fill_price": paid / filled if filled else None,
-        "fee": sum((Decimal(fill["fee"]) for fill in executed), Decimal(0)),
-        "fill_session": max((date.fromisoformat(fill["session"]) for fill in executed), default=None),
+        "fee": sum((counts.fee for _, counts in executed), Decimal(0)),
+        "fill_session": max((session for session, counts in executed if counts.quantity), default=None),
     }
 
 
-def _deposits(journal: Journal, account: str | None) -> dict[str, list[tuple[date, Decimal]]]:
-    where, values = _where({"a.account=?": account, "a.kind=?": ActivityKind.DEPOSIT.value})
+def _bracket(text: str | None) -> dict[str, str | None] | None:
+    """A bracket's exact prices by name."""
+    return None if text is None else dict(zip(_EXITS, json.loads(text), strict=True))
+
+
+def _flows(journal: Journal, account: str | None) -> tuple[dict[str, list[tuple[date, Decimal]]], set[str]]:
+    """Money that came in by account, and the accounts that held something when they were first seen."""
+    where, values = _where({"a.account=?": account})
+    kinds = [kind.value for kind in ActivityKind if kind.is_flow]
     paid_in: dict[str, list[tuple[date, Decimal]]] = {}
-    for row in activities_where(journal, where, values):
+    opened: set[str] = set()
+    for row in activities_where(journal, f"{where} AND a.kind IN ({','.join('?' * len(kinds))})", [*values, *kinds]):
         paid_in.setdefault(row["account"], []).append((row["session"], row["cash_delta"]))
-    return paid_in
+        if row["kind"] == ActivityKind.OPENING:
+            opened.add(row["account"])
+    return paid_in, opened
 
 
 def _where(filters: dict[str, object]) -> tuple[str, list[object]]:

@@ -34,7 +34,8 @@ class TearsheetData:
     ``benchmark`` is buy and hold in USD on the same sessions, or None, and ``benchmark_note`` names its
     symbols or says why there is none. ``values`` and ``benchmark_values`` are metrics by name, NaN where
     undefined. ``trades`` counts orders that filled, ``traded_usd`` is what they were worth. The rows are
-    those of ``reports.tables``, newest orders, runs and activities first, orders with ``slippage_bps``.
+    those of ``reports.tables``, newest orders, runs and activities first, orders with
+    ``gap_bps`` and ``slippage_open_bps``.
     """
 
     account: str

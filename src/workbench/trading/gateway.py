@@ -8,29 +8,62 @@ between, :meth:`Gateway.open` finds out at the venue under the same id before an
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from decimal import Decimal
 
 from workbench.brokers.base import Broker
 from workbench.brokers.market import Market
 from workbench.calendars import Calendar
-from workbench.domain import Decision, Order, OrderIntent, OrderState, Position, Snapshot, TradingState
-from workbench.errors import BrokerError, BrokerUnavailable, JournalError, OrderRejected, OrderUnknown
-from workbench.journal import IntentRecord, Journal, OrderJournal, Owner, RunJournal
+from workbench.domain import OrderState, Snapshot, TradingState
+from workbench.errors import BrokerUnavailable, JournalError, RateLimited, RunCancelled, RunOverlap
+from workbench.journal import Controls, IntentRecord, Journal, Ledger, OrderJournal, Owner, RunJournal
+from workbench.journal.orders import FLATTEN
 from workbench.journal.runs import Lease
-from workbench.settings import RiskSettings
-from workbench.trading import gates
+from workbench.settings import ReconcileSettings, RiskSettings, ThrottleSettings
+from workbench.trading import breakers
+from workbench.trading.bookkeeping import IN_FLIGHT, Bookkeeper
+from workbench.trading.killswitch import KillSwitch
+from workbench.trading.reconcile import Difference, Reconciler
+from workbench.trading.sending import OrderMismatch, Sender, look_up
 
 LEASE_S = 30.0
-_IN_FLIGHT = (OrderState.SUBMITTING, OrderState.UNKNOWN)
-_WORKING = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
+_LOOK_S = 0.01
+_FOLLOW_S, _FOLLOW_STEP_S = 2.0, 0.05
+_FIRST_RETRY_S, _LONGEST_RETRY_S = 0.1, 5.0
+_CLOCK_EVERY_S = 60.0
+_FIRST_DOUBT_S, _LONGEST_DOUBT_S = 0.05, 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayParts:
-    """What a gateway is made of; the broker is closed with it."""
+    """What a gateway is made of; the broker is closed with it.
+
+    Parameters
+    ----------
+    replays
+        Whether the venue trades sessions when it is told to, so that every one up to the wanted one is gone through.
+    quality
+        Asked for the faults of some symbols in the data traded on: symbol to fault.
+    unknown_wait_s
+        How long an order in doubt may still turn up at the venue before it counts as never arrived.
+    lease_s
+        How long the account is held without being heard of: a gateway that sleeps longer than that sends nothing more.
+    lease_wait_s
+        How long to wait for another run that holds the account.
+    patience_s
+        How long a venue may be out of reach before the gateway gives up; not at all is for an embedded one.
+    lot
+        The venue's step of quantities in shares.
+    universe
+        Symbols that may be ordered, to be judged ahead of the first order; the others are judged when they come.
+    sure_sales
+        Whether an accepted market sell is sure to fill, so that it pays for buys.
+    interrupted
+        Whether somebody wants the run to end: no wait goes on then.
+    """
 
     account: str
     broker: Broker
@@ -38,6 +71,18 @@ class GatewayParts:
     calendar: Calendar
     limits: RiskSettings
     owner: Owner
+    throttle: ThrottleSettings = field(default_factory=ThrottleSettings)
+    reconcile: ReconcileSettings = field(default_factory=ReconcileSettings)
+    replays: bool = True
+    quality: Callable[[Sequence[str], date], Mapping[str, str]] | None = None
+    unknown_wait_s: float = 0.0
+    lease_s: float = LEASE_S
+    lease_wait_s: float = 0.0
+    patience_s: float = 0.0
+    lot: Decimal = Decimal(1)
+    universe: Sequence[str] = ()
+    sure_sales: bool = True
+    interrupted: Callable[[], bool] = bool
 
 
 class Gateway:
@@ -47,21 +92,37 @@ class Gateway:
     """
 
     def __init__(self, journal: Journal, parts: GatewayParts) -> None:
+        self.journal = journal
         self._journal = journal
+        self._clock = journal.clock
         self._orders = OrderJournal(journal)
         self._runs = RunJournal(journal)
+        self._controls = Controls(journal)
         self._parts = parts
+        self._books = Bookkeeper(journal, parts.account, parts.broker, parts.market, self._rest)
+        self.kill_switch = KillSwitch(self)
         self._lease: Lease | None = None
         self._renewed = 0.0
         self._run_id = ""
-        self._book: gates.RiskBook | None = None
+        self._session: date | None = None
+        self._sender: Sender | None = None
+        self._reconciler: Reconciler | None = None
+        self._reconciled = 0.0
+        self._timed = 0.0
+        self._touched = -1
+        self._doubt_at, self._doubt_pause = 0.0, _FIRST_DOUBT_S
+        self._retry_at, self._retry_pause, self._failing_since = 0.0, _FIRST_RETRY_S, 0.0
 
     @property
     def account(self) -> str:
         return self._parts.account
 
+    # ---- life ------------------------------------------------------------------------------------
+
     def open(self, session: date, run_id: str) -> Snapshot:
         """Take the account for a run: settle what is in flight, carry it to the close of ``session``, reconcile.
+
+        A symbol on which books and venue disagree is locked; see :class:`workbench.trading.reconcile.Reconciler`.
 
         Raises
         ------
@@ -69,235 +130,312 @@ class Gateway:
             If another process holds the account.
         ConfigError
             If the account is already past that session.
-        BrokerError
-            If the books and the venue disagree: the account is halted.
         """
-        self._lease = self._runs.acquire(f"gateway:{self.account}", self._parts.owner, LEASE_S)
-        self._renewed = self._journal.clock.monotonic()
-        self._settle_in_flight()
+        self._take()
+        if not self._parts.replays:
+            self._parts.broker.advance(session)
+        self._books.begin(session)
+        self.settle()
         for day in self._days_to(session):
-            self._parts.broker.advance(day)
-            self._pull()
-            self._mark(day)
-            self._keep_lease()
-        self._reconcile()
+            if self._parts.replays:
+                self._parts.broker.advance(day)
+            self._books.pull()
+            self._books.mark(day)
+            self.keep_lease()
         self._run_id = run_id
-        self._book = self._risk_book(session)
+        self._stand_at(session)
         # Before a planner looks: what an earlier session left unsent is not on its way any more.
-        for record in self._orders.intents(account=self.account, states=[OrderState.INTENDED]):
-            decided_on = self._origin(record)[1]
-            if decided_on != session:
-                self._handle(record.intent, decided_on)
+        self._require_sender().send([r for r in self._intended() if r.session != session and r.kind != FLATTEN])
         return self.snapshot(session)
+
+    def attach(self) -> date:
+        """Take the account where it stands, for somebody who wants to look, cancel or go flat.
+
+        Returns
+        -------
+        The session the account was last marked at.
+
+        Raises
+        ------
+        RunOverlap
+            If another process holds the account.
+        """
+        mark = Ledger(self._journal).last_mark(self.account)
+        assert mark is not None, "an account that was never opened has nothing to attach to"
+        session = date.fromisoformat(mark["session"])
+        self._take()
+        self._books.begin(session)
+        self.settle()
+        self._books.pull()
+        self._stand_at(session, moment="asked")
+        return session
+
+    def close(self, *, failed: bool = False) -> None:
+        """Compare once more if anything was sent and nothing has ``failed``, and give the account back."""
+        try:
+            if self._lease is not None and self._sender is not None and self._sender.sent and not failed:
+                with suppress(BrokerUnavailable):  # the next opening compares first of all
+                    self.reconcile("end")
+        finally:
+            if self._lease is not None:
+                self._runs.release(self._lease)
+                self._lease = None
+            self._parts.broker.close()
+
+    # ---- work ------------------------------------------------------------------------------------
 
     def pump(self) -> int:
         """Decide and send every intent of this run that waits; returns how many there were.
 
-        What another run of the session has not sent is left to it; what an earlier session left, `open` has denied.
+        What another run of the session has not sent is left to it. What an earlier session left is denied: `open` did
+        so with all that was not in doubt then. The kill switch's own orders are always sent.
         """
-        done = 0
-        for record in self._orders.intents(account=self.account, states=[OrderState.INTENDED]):
-            run_id, decided_on = self._origin(record)
-            if run_id == self._run_id:
-                self._keep_lease()
-                self._handle(record.intent, decided_on)
-                done += 1
-        return done
+        if not self._orders.waiting(self.account):
+            return 0
+        mine = [record for record in self._intended() if self._is_mine(record)]
+        self._require_sender().send(mine)
+        return len(mine)
+
+    def prepare(self) -> None:
+        """Read prices and verdicts of everything that may be ordered, while the notebook is still thinking."""
+        self._require_sender().inform(self._parts.universe)
 
     def serve(self, stop: threading.Event, *, wait: Callable[[float], bool] | None = None) -> None:
         """Pump until ``stop`` is set, looking every 10 ms. What is unsent then stays in the journal for a resume."""
         wait = wait or stop.wait
         while not stop.is_set():
+            self.step()
+            wait(_LOOK_S)
+
+    def follow(self) -> None:
+        """Book what happens, and compare now and then, until no order is open any more or somebody interrupts."""
+        while not self._parts.interrupted():
+            with self._patience():
+                if not self._parts.broker.open_orders():
+                    return
+            until = self._clock.monotonic() + _FOLLOW_S
+            while self._clock.monotonic() < until and not self._parts.interrupted():
+                self.step()
+                self._clock.sleep(_FOLLOW_STEP_S)
+
+    def step(self) -> None:
+        """One look at everything: commands, the venue's news, intents, orders in doubt, the books.
+
+        A venue that cannot be reached is asked again, less and less often, for ``patience_s``.
+
+        Raises
+        ------
+        BrokerUnavailable
+            The venue has not been reached for longer than that.
+        """
+        self.keep_lease()
+        if self._clock.monotonic() < self._retry_at:
+            return
+        with self._patience():
+            self._step()
+
+    def _step(self) -> None:
+        touched = self._journal.touched()
+        new = touched != self._touched
+        if new or self.kill_switch.pending:  # somebody else has written something since the last look
+            self.kill_switch.obey()
+        if self._parts.broker.changed():  # before anything is decided
+            self.refresh()
+        if new:
             self.pump()
-            self._keep_lease()
-            wait(0.01)
+            self._touched = touched
+        if self._require_sender().in_doubt:
+            self._settle_doubts()
+        self._watch()
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        """Forgive a venue that cannot be reached, for a while."""
+        now = self._clock.monotonic()
+        try:
+            yield
+        except BrokerUnavailable as failure:
+            self._failing_since = self._failing_since or now
+            if now - self._failing_since >= self._parts.patience_s:
+                raise
+            pause = failure.retry_after_s if isinstance(failure, RateLimited) else self._retry_pause
+            self._retry_pause = min(2 * self._retry_pause, _LONGEST_RETRY_S)
+            self._retry_at = now + pause
+        else:
+            self._failing_since, self._retry_pause = 0.0, _FIRST_RETRY_S
 
     def snapshot(self, session: date) -> Snapshot:
         """The account from the journal's own books, valued at the market's last closes."""
-        books = self._orders.books(self.account)
-        positions = {
-            symbol: Position(symbol, quantity, self._price(symbol, session))
-            for symbol, quantity in books.holdings.items()
-        }
-        return Snapshot(self.account, session, books.cash, positions, tuple(self._parts.broker.open_orders()))
+        return self._books.snapshot(session, self._parts.broker.open_orders())
 
-    def cancel_all(self) -> list[Order]:
-        """Cancel every order that may still fill; passes whatever the trading state is."""
-        done = []
-        for order in self._parts.broker.open_orders():
-            after = self._parts.broker.cancel(order.client_order_id)
-            if after is not None:
-                done.append(after)
-        self._pull()
-        return done
+    def reconcile(self, moment: str = "asked") -> list[Difference]:
+        """Compare books and venue, lock what differs, unlock what agrees again."""
+        assert self._reconciler is not None, "the gateway is not open"
+        found = self._reconciler.run(moment, self._since(moment))
+        self._reconciled = self._clock.monotonic()
+        self._rebuild()  # it has read the venue's news into the books, and locked or unlocked symbols
+        return found
 
-    def close(self) -> None:
-        """Give the account back."""
-        if self._lease is not None:
-            self._runs.release(self._lease)
-            self._lease = None
-        self._parts.broker.close()
-
-    # ---- one order -------------------------------------------------------------------------------
-
-    def _handle(self, intent: OrderIntent, decided_on: date) -> None:
-        assert self._book is not None, "the gateway is not open"
+    def adopt(self, differences: Sequence[Difference], actor: str) -> int:
+        """Apply the fixes of those differences that still stand, on record; returns how many entries that made."""
+        assert self._reconciler is not None, "the gateway is not open"
         assert self._lease is not None, "the gateway is not open"
-        self._quote(self._book, intent.symbol)
-        state: TradingState | None = self._trading_state()
-        while state is not None:  # decided again if the trading state changes before the order is authorized
-            self._book.state = state
-            decision = self._decide(intent, decided_on)
-            if not decision.approved:
-                self._orders.deny(intent.client_order_id, decision)
+        self.keep_lease()
+        return self._reconciler.adopt(differences, actor, self._since("asked"), self._lease)
+
+    def _since(self, moment: str) -> date:
+        """From where executions are compared: the last days, or since yesterday while orders are open."""
+        days = 1 if moment == "open" else self._parts.reconcile.lookback_days
+        return self._require_session() - timedelta(days=days)
+
+    # ---- what the kill switch needs --------------------------------------------------------------
+
+    @property
+    def broker(self) -> Broker:
+        return self._parts.broker
+
+    @property
+    def session(self) -> date:
+        """The session the account stands at."""
+        return self._require_session()
+
+    @property
+    def mismatched(self) -> Mapping[str, str]:
+        """Orders of ours that the venue knows as others, with their symbol."""
+        return self._books.mismatched
+
+    def refresh(self) -> None:
+        """Bring the venue's news into the books and start the risk book anew."""
+        if self._books.pull():
+            self.reconcile("open")  # somebody else traded: lock that symbol now
+        else:
+            self._rebuild()
+
+    def price(self, symbol: str) -> Decimal:
+        """What a share is valued at, in USD; zero if nobody knows."""
+        return self._books.price(symbol, self._require_session())
+
+    def settle(self) -> None:
+        """Look up every order in flight. One that the venue knows as another stays in doubt, and is a difference."""
+        for record in self._in_flight():
+            try:
+                answer = look_up(self._journal, self._parts, record)
+            except OrderMismatch:
+                self._books.mismatched[record.intent.client_order_id] = record.intent.symbol
+            else:
+                self._orders.answer([answer], self._lease)
+
+    # ---- private ---------------------------------------------------------------------------------
+
+    def _rest(self, seconds: float) -> None:
+        """Wait because the venue says so, keeping the account."""
+        until = self._clock.monotonic() + seconds
+        while (left := until - self._clock.monotonic()) > 0:
+            if self._parts.interrupted():
+                raise RunCancelled("cancelled while the venue asked for a pause")
+            self._clock.sleep(min(left, 0.1))
+            self.keep_lease()
+
+    def _take(self) -> None:
+        """The lease of the account, waiting for another run that holds it."""
+        deadline = self._clock.monotonic() + self._parts.lease_wait_s
+        while True:
+            try:
+                self._lease = self._runs.acquire(f"gateway:{self.account}", self._parts.owner, self._parts.lease_s)
+            except RunOverlap:
+                if self._clock.monotonic() >= deadline:
+                    raise
+                if self._parts.interrupted():
+                    raise RunCancelled(f"cancelled while account {self.account} was held by another run") from None
+                self._clock.sleep(0.1)
+            else:
+                self._renewed = self._clock.monotonic()
                 return
-            state = self._orders.authorize(intent.client_order_id, self._lease, state)
-        answer = self._send(intent)
-        if answer.may_fill or answer is OrderState.FILLED:
-            accepted = answer is not OrderState.UNKNOWN
-            gates.count(self._book, intent.symbol, intent.side, intent.type, intent.quantity, accepted=accepted)
 
-    def _decide(self, intent: OrderIntent, decided_on: date) -> Decision:
-        assert self._book is not None, "the gateway is not open"
-        try:
-            return gates.decide(intent, decided_on, self._book, self._parts.limits)
-        except ArithmeticError as error:  # a number that cannot be computed with must not stop the account
-            return Decision(approved=False, gate="validity", reason=f"cannot be evaluated: {error!r}")
+    def _stand_at(self, session: date, moment: str = "start") -> None:
+        assert self._lease is not None
+        self._session = session
+        self._sender = Sender(self._journal, self._lease, self._parts, session, self.keep_lease)
+        self._reconciler = Reconciler(self._journal, self._parts.broker, self._books, self._parts.reconcile, session)
+        self.reconcile(moment)
+        self._time_venue()
+        self._trip(session)
 
-    def _send(self, intent: OrderIntent) -> OrderState:
-        """One call to the venue and its answer, committed."""
-        try:
-            order = self._parts.broker.submit(intent)
-        except OrderRejected as refusal:
-            self._orders.move(intent.client_order_id, OrderState.REJECTED, refusal.message)
-            return OrderState.REJECTED
-        except BrokerUnavailable as failure:
-            # Certainly not sent: it goes back to the queue, and the run ends with the reason.
-            self._orders.move(intent.client_order_id, OrderState.INTENDED, failure.message)
-            raise
-        except OrderUnknown as doubt:
-            self._orders.move(intent.client_order_id, OrderState.UNKNOWN, doubt.message)
-            return self._look_up(intent)
-        self._orders.acknowledge(order)
-        return order.state
+    def _rebuild(self) -> None:
+        assert self._reconciler is not None, "the gateway is not open"
+        self._require_sender().rebuild(self._parts.broker.open_orders(), self._reconciler.strangers)
 
-    def _look_up(self, intent: OrderIntent) -> OrderState:
-        """Find out what became of an order in doubt, under its own id.
-
-        An order that the venue has with other fields is not ours: the account halts.
-        """
-        order = self._parts.broker.order(intent.client_order_id)
-        if order is None:
-            self._orders.move(intent.client_order_id, OrderState.INTENDED, "the venue does not have it")
-            return OrderState.INTENDED
-        if (order.symbol, order.side, order.type) != (intent.symbol, intent.side, intent.type):
-            self._halt(f"the venue knows {intent.client_order_id} as another order: {order}")
-        self._orders.acknowledge(order, "adopted")
-        return order.state
-
-    def _settle_in_flight(self) -> None:
-        for record in self._orders.intents(account=self.account, states=_IN_FLIGHT):
-            self._look_up(record.intent)
-
-    def _origin(self, record: IntentRecord) -> tuple[str, date]:
-        """The run that proposed an intent and the session it was decided on."""
-        row = self._journal.read("SELECT run_id, session FROM batches WHERE batch_id=?", (record.batch_id,))[0]
-        return str(row["run_id"]), date.fromisoformat(row["session"])
-
-    # ---- the books -------------------------------------------------------------------------------
+    def _trip(self, session: date) -> None:
+        """Latch the circuit breakers that the account's curve has run into."""
+        state = TradingState(self._parts.limits.breaker)
+        for trip in breakers.check(self._journal, self.account, self._parts.limits):
+            self._controls.trip(self.account, trip.name, state, trip.message)
 
     def _days_to(self, session: date) -> list[date]:
         """The sessions to go through: those after the last mark, and always ``session`` itself."""
-        last = self._orders.last_mark(self.account)
-        if last is None or date.fromisoformat(last["session"]) >= session:
+        last = Ledger(self._journal).last_mark(self.account)
+        if not self._parts.replays or last is None or date.fromisoformat(last["session"]) >= session:
             return [session]
         first = self._parts.calendar.next(date.fromisoformat(last["session"]))
         return self._parts.calendar.sessions(first, session)
 
-    def _pull(self) -> None:
-        """Bring fills, activities and order states from the venue into the journal."""
-        broker = self._parts.broker
-        fills = broker.fills(self._orders.last_fill_id(self.account, broker.name))
-        if fills:
-            self._orders.record_fills(self.account, broker.name, fills)
-        activities = broker.activities(self._orders.last_activity_id(self.account, broker.name))
-        if activities:
-            self._orders.record_activities(self.account, broker.name, activities)
-        for record in self._orders.intents(account=self.account, states=_WORKING):
-            order = broker.order(record.intent.client_order_id)
-            if order is not None:
-                self._orders.acknowledge(order)
+    def _is_mine(self, record: IntentRecord) -> bool:
+        stale = record.session is not None and record.session < self._require_session()
+        return stale or record.run_id == self._run_id or record.kind == FLATTEN
 
-    def _mark(self, session: date) -> None:
-        books = self._orders.books(self.account)
-        positions = {s: (quantity, self._price(s, session)) for s, quantity in books.holdings.items()}
-        self._orders.mark(self.account, session, books.cash, positions)
+    def _intended(self) -> list[IntentRecord]:
+        return self._orders.intents(account=self.account, states=[OrderState.INTENDED])
 
-    def _reconcile(self) -> None:
-        """Our books against the venue's: cash, shares, open orders. Any difference halts the account."""
-        ours, theirs = self._orders.books(self.account), self._parts.broker.account()
-        if ours.cash != theirs.cash or ours.holdings != theirs.holdings:
-            self._halt(
-                f"books and venue disagree: we have {ours.cash} USD and {_shares(ours.holdings)},"
-                f" the venue {theirs.cash} USD and {_shares(theirs.holdings)}"
-            )
-        known = {
-            record.intent.client_order_id
-            for record in self._orders.intents(account=self.account, states=(*_WORKING, *_IN_FLIGHT))
-        }
-        foreign = [o for o in self._parts.broker.open_orders() if o.client_order_id not in known]
-        if foreign:
-            self._halt(f"the venue has orders that are not ours: {', '.join(o.client_order_id for o in foreign)}")
+    def _in_flight(self) -> list[IntentRecord]:
+        return self._orders.intents(account=self.account, states=IN_FLIGHT)
 
-    def _risk_book(self, session: date) -> gates.RiskBook:
-        snapshot = self.snapshot(session)
-        book = gates.RiskBook(
-            session=session,
-            state=self._trading_state(),
-            cash=snapshot.cash,
-            equity=snapshot.equity,
-        )
-        for symbol, position in snapshot.positions.items():
-            self._quote(book, symbol)
-            book.exposure(symbol).held = position.quantity
-        for order in snapshot.open_orders:
-            self._quote(book, order.symbol)
-            left = order.quantity - order.filled_quantity
-            gates.count(book, order.symbol, order.side, order.type, left, accepted=True)
-        return book
+    def _settle_doubts(self) -> None:
+        """Ask for the orders in doubt again, less and less often."""
+        now = self._clock.monotonic()
+        if now < self._doubt_at:
+            return
+        self._doubt_pause = min(2 * self._doubt_pause, _LONGEST_DOUBT_S) if self._doubt_at else _FIRST_DOUBT_S
+        self._doubt_at = now + self._doubt_pause
+        self.settle()
+        self.refresh()
+        if not self._require_sender().in_doubt:
+            self._doubt_at = 0.0
+        self.pump()
 
-    def _quote(self, book: gates.RiskBook, symbol: str) -> None:
-        """Read the market's own price of a symbol into the book, once."""
-        if symbol not in book.prices:
-            last = self._parts.market.last_close(symbol, book.session)
-            if last is not None:
-                book.prices[symbol] = last[1]
-                if last[0] == book.session:
-                    book.traded.add(symbol)
+    def _watch(self) -> None:
+        """While orders are open: compare books and venue now and then, and look at the venue's clock."""
+        now = self._clock.monotonic()
+        if now - self._timed > _CLOCK_EVERY_S:
+            self._time_venue()
+        if now - self._reconciled > self._parts.reconcile.every_s:
+            self._reconciled = now
+            if self._parts.broker.open_orders():
+                self.reconcile("open")
 
-    def _price(self, symbol: str, session: date) -> Decimal:
-        last = self._parts.market.last_close(symbol, session)
-        if last is None:
-            raise BrokerError(f"{symbol} is held but has no price up to {session}")
-        return last[1]
+    def _time_venue(self) -> None:
+        theirs = self._parts.broker.clock()
+        self._timed = self._clock.monotonic()
+        if theirs is not None:
+            self._require_sender().book.skew_s = (theirs - self._clock.now()).total_seconds()
 
-    def _trading_state(self) -> TradingState:
-        return self._orders.trading_state(self.account)
+    def _require_session(self) -> date:
+        assert self._session is not None, "the gateway is not open"
+        return self._session
 
-    def _halt(self, reason: str) -> None:
-        self._orders.set_trading_state(self.account, TradingState.HALTED, reason, "gateway")
-        raise BrokerError(
-            f"account {self.account} is halted: {reason}",
-            hint="find out why, then `workbench resume`",
-        )
+    def _require_sender(self) -> Sender:
+        assert self._sender is not None, "the gateway is not open"
+        return self._sender
 
-    def _keep_lease(self) -> None:
-        now = self._journal.clock.monotonic()
-        if self._lease is not None and now - self._renewed > LEASE_S / 3:
-            if not self._runs.renew(self._lease, LEASE_S):
+    def keep_lease(self) -> None:
+        """Prolong the lease once a third of it has passed.
+
+        Raises
+        ------
+        JournalError
+            If it has passed to another process.
+        """
+        now = self._clock.monotonic()
+        if self._lease is not None and now - self._renewed > self._parts.lease_s / 3:
+            if not self._runs.renew(self._lease, self._parts.lease_s):
                 raise JournalError(f"{self._lease.name} passed to another process; nothing more is sent")
             self._renewed = now
-
-
-def _shares(holdings: dict[str, Decimal]) -> str:
-    return ", ".join(f"{quantity} {symbol}" for symbol, quantity in sorted(holdings.items())) or "no shares"

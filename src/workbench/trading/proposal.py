@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from workbench.domain import Decision, Order, OrderState, Position, Snapshot
 from workbench.errors import BrokerUnavailable, JournalError
-from workbench.journal import Batch, IntentRecord, Journal, OrderJournal
+from workbench.journal import Batch, IntentRecord, Journal, Ledger, OrderJournal
+from workbench.trading.orderlist import OrderList
 from workbench.trading.planner import Plan
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Outcome:
         rows = [
             {
                 "side": record.intent.side.value,
-                "quantity": int(record.intent.quantity),
+                "quantity": float(record.intent.quantity),
                 "symbol": record.intent.symbol,
                 "reference_price": float(record.intent.reference_price),
                 "status": record.state.value if self.sent else "dry run",
@@ -72,7 +73,9 @@ class Outcome:
         return self.decisions.get(record.intent.client_order_id, Decision(approved=True))
 
 
-def propose(journal: Journal, run_id: str, plan: Plan, data_snapshot: int, *, timeout_s: float = 60.0) -> Outcome:
+def propose(
+    journal: Journal, run_id: str, plan: Plan | OrderList, data_snapshot: int, *, timeout_s: float = 60.0
+) -> Outcome:
     """Write the plan's intents as one durable batch and wait until the gateway has dealt with each.
 
     If this session's batch is in the journal already (the run was interrupted and resumed), that one stands
@@ -106,7 +109,7 @@ def propose(journal: Journal, run_id: str, plan: Plan, data_snapshot: int, *, ti
     return Outcome(batch_id, True, not fresh, tuple(orders.intents(batch_id=batch_id)), _decisions(journal, batch_id))
 
 
-def dry_run(plan: Plan) -> Outcome:
+def dry_run(plan: Plan | OrderList) -> Outcome:
     """What :func:`propose` would write, written nowhere: for a notebook opened by hand."""
     records = tuple(
         IntentRecord(intent, plan.key.account, "", OrderState.INTENDED, None, Decimal(0)) for intent in plan.intents
@@ -114,15 +117,29 @@ def dry_run(plan: Plan) -> Outcome:
     return Outcome("", False, False, records, {})
 
 
-def read_snapshot(journal: Journal, account: str, session: date, starting_cash: Decimal) -> Snapshot:
-    """The account as the gateway marked it at the close of ``session``; an account without history is all cash.
+def read_snapshot(
+    journal: Journal,
+    account: str,
+    session: date,
+    starting_cash: Decimal,
+    price: Callable[[str], Decimal | None] = lambda symbol: None,
+) -> Snapshot:
+    """The account by its books, valued at the close of ``session``; an account without history is all cash.
+
+    What has been filled or adopted since the close counts: only its prices are the close's.
+
+    Parameters
+    ----------
+    price
+        The close in USD of a symbol that was not held at the close; what was last paid stands in for None.
 
     Raises
     ------
     JournalError
         If the last mark is of another session.
     """
-    mark = OrderJournal(journal).last_mark(account)
+    ledger = Ledger(journal)
+    mark = ledger.last_mark(account)
     if mark is None:
         return Snapshot(account, session, starting_cash)
     if mark["session"] != session.isoformat():
@@ -130,20 +147,23 @@ def read_snapshot(journal: Journal, account: str, session: date, starting_cash: 
             f"account {account} was last marked at {mark['session']}, not {session}",
             hint="run the notebook through `workbench run`, or open it for that session",
         )
-    positions = {
-        symbol: Position(symbol, Decimal(quantity), Decimal(price))
-        for symbol, (quantity, price) in json.loads(mark["positions"]).items()
-    }
+    marked = {symbol: Decimal(value) for symbol, (_, value) in json.loads(mark["positions"]).items()}
+    books = ledger.books(account)
+    positions = {}
+    for symbol, quantity in books.holdings.items():
+        value = marked.get(symbol) or price(symbol) or ledger.last_price(account, symbol) or Decimal(0)
+        positions[symbol] = Position(symbol, quantity, value)
     waiting = OrderJournal(journal).intents(account=account, states=[s for s in OrderState if not s.is_final])
-    return Snapshot(account, session, Decimal(mark["cash"]), positions, tuple(_as_order(r) for r in waiting))
+    return Snapshot(account, session, books.cash, positions, tuple(_as_order(r) for r in waiting))
 
 
 def _as_order(record: IntentRecord) -> Order:
     """An order that may still be sent or filled, as the planner counts it."""
     i = record.intent
     return Order(
-        record.broker_order_id or "", i.client_order_id, i.symbol, i.side, i.quantity, i.type, i.limit_price,
-        i.time_in_force, record.state, record.filled_quantity, None,
+        record.broker_order_id or "", i.client_order_id, i.symbol, i.side, record.quantity, i.type, i.limit_price,
+        i.time_in_force, record.state, record.filled_quantity, None, i.stop_price, i.trail_price, i.trail_percent,
+        i.notional_usd,
     )  # fmt: skip
 
 
@@ -151,11 +171,12 @@ def _wait(journal: Journal, orders: OrderJournal, batch_id: str, timeout_s: floa
     clock = journal.clock
     deadline = clock.monotonic() + timeout_s
     pause = 0.002
-    while orders.intents(batch_id=batch_id, states=_WAITING):
+    while waiting := orders.undecided(batch_id):
         if clock.monotonic() > deadline:
-            waiting = orders.intents(batch_id=batch_id, states=_WAITING)
+            if not orders.intents(batch_id=batch_id, states=_WAITING):
+                return  # only orders in doubt are left: the outcome says so
             raise BrokerUnavailable(
-                f"{len(waiting)} orders are still waiting for the gateway after {timeout_s:g} s",
+                f"{waiting} orders are still waiting for the gateway after {timeout_s:g} s",
                 hint="they are kept in the journal; run the same command again",
             )
         clock.sleep(pause)

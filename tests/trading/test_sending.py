@@ -78,7 +78,23 @@ def test_a_halt_between_two_orders_of_a_group_stops_the_rest(house: House) -> No
     # The halt was committed while the first order was on its way; the other two had been approved already.
     assert house.states() == ["accepted", "denied", "denied"]
     assert [o.symbol for o in house.exchange().open_orders()] == ["A"]
-    assert house.decisions() == [("trading_state", "trading is halted since before it was sent")] * 2
+    assert house.decisions() == [("trading_state", "trading is halted")] * 2
+
+
+def test_reducing_between_two_exits_of_a_group_lets_the_second_go(house: House) -> None:
+    house.trade([("A", BUY, 100), ("B", BUY, 100)]).close()
+
+    def reduce() -> None:
+        house.controls.set_trading_state("paper", TradingState.REDUCING, "drill", "me")
+
+    venue = house.exchange()
+    venue.__class__ = Watched
+    venue.happens = reduce  # type: ignore[attr-defined]
+    gateway = house.gateway(broker=venue)
+    gateway.open(TUE, f"daily-{TUE}")
+    house.propose(TUE, [("A", SELL, 50), ("B", SELL, 50), ("C", BUY, 10)])
+    gateway.pump()
+    assert house.states()[2:] == ["accepted", "accepted", "denied"]
 
 
 def test_a_process_that_was_stopped_while_sending_sends_nothing_when_it_wakes(house: House) -> None:

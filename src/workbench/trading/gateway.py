@@ -30,7 +30,7 @@ from workbench.trading.reconcile import Difference, Reconciler
 from workbench.trading.sending import OrderMismatch, Sender, look_up
 
 LEASE_S = 30.0
-_LOOK_S = 0.01
+_LOOK_S = 0.002
 _FOLLOW_S, _FOLLOW_STEP_S = 2.0, 0.05
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 0.1, 5.0
 _CLOCK_EVERY_S = 60.0
@@ -201,7 +201,7 @@ class Gateway:
         self._require_sender().inform(self._parts.universe)
 
     def serve(self, stop: threading.Event, *, wait: Callable[[float], bool] | None = None) -> None:
-        """Pump until ``stop`` is set, looking every 10 ms. What is unsent then stays in the journal for a resume."""
+        """Pump until ``stop`` is set, looking every 2 ms. What is unsent then stays in the journal for a resume."""
         wait = wait or stop.wait
         while not stop.is_set():
             self.step()

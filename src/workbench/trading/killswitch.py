@@ -1,7 +1,7 @@
 """What a halt can do beyond stopping new orders: cancel everything that is open, and go flat.
 
 A command is written to the journal, and whoever holds the account carries it out: the gateway of a running job
-within one look (10 ms), or the command line itself if nobody does. A command is done when the venue confirms that
+within one look (2 ms), or the command line itself if nobody does. A command is done when the venue confirms that
 nothing of it is left; until then it is tried again, by the next gateway of the account too.
 
 Source: RTS 6 (Commission Delegated Regulation (EU) 2017/589) Art. 12, kill functionality.
@@ -237,7 +237,7 @@ def await_answer(journal: Journal, number: int, timeout_s: float) -> str:
 
 
 def _attached(gateway: Callable[[], Gateway]) -> Gateway | None:
-    """A gateway that holds the account; None while a running job does, which looks for commands every 10 ms."""
+    """A gateway that holds the account; None while a running job does, which looks for commands every 2 ms."""
     made = gateway()
     try:
         made.attach()

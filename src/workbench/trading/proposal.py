@@ -170,7 +170,7 @@ def _as_order(record: IntentRecord) -> Order:
 def _wait(journal: Journal, orders: OrderJournal, batch_id: str, timeout_s: float) -> None:
     clock = journal.clock
     deadline = clock.monotonic() + timeout_s
-    pause = 0.002
+    pause = 0.001
     while waiting := orders.undecided(batch_id):
         if clock.monotonic() > deadline:
             if not orders.intents(batch_id=batch_id, states=_WAITING):
@@ -180,7 +180,7 @@ def _wait(journal: Journal, orders: OrderJournal, batch_id: str, timeout_s: floa
                 hint="they are kept in the journal; run the same command again",
             )
         clock.sleep(pause)
-        pause = min(pause * 1.5, 0.02)
+        pause = min(pause * 1.5, 0.01)
 
 
 def _decisions(journal: Journal, batch_id: str) -> dict[str, Decision]:

@@ -107,10 +107,10 @@ class Sender:
         for group in _groups(records):
             if group[0].intent.side is Side.BUY and self._may_clear_up():
                 return  # they stay INTENDED, and are sent once the doubt is gone
-            self._keep_lease()
-            passed = self._decide(group)
-            if passed:
-                self._dispatch(passed)
+            waiting = list(group)
+            while waiting:  # again if what may be sent has changed while they were being sent
+                self._keep_lease()
+                waiting = self._dispatch(self._decide(waiting))
 
     # ---- deciding --------------------------------------------------------------------------------
 
@@ -185,35 +185,27 @@ class Sender:
 
     # ---- sending ---------------------------------------------------------------------------------
 
-    def _dispatch(self, records: Sequence[IntentRecord]) -> None:
-        """Send one by one and commit the answers together, whatever ends it."""
+    def _dispatch(self, records: Sequence[IntentRecord]) -> list[IntentRecord]:
+        """Send one by one and commit the answers together, whatever ends it.
+
+        Returns
+        -------
+        What was not sent because trading was reduced or halted meanwhile: INTENDED again, to be decided anew.
+        """
         answers: list[Answer] = []
-        stopped: dict[str, Decision] = {}
         rest = list(records)
         try:
-            while rest:
-                reason = self._stopped(rest[0])
-                if reason:
-                    decision = Decision(approved=False, gate="trading_state", reason=reason)
-                    stopped = {record.intent.client_order_id: decision for record in rest}
-                    rest.clear()
-                    break
+            while rest and not self._stopped(rest[0]):
                 answers.append(self._post(rest[0]))
                 del rest[0]
-        except (BrokerUnavailable, RunCancelled, JournalError) as failure:
-            if not isinstance(failure, JournalError):
-                back = [Answer(r.intent.client_order_id, OrderState.INTENDED, failure.message) for r in rest]
-                self._settle(records, [*answers, *back])
+        except (BrokerUnavailable, RunCancelled) as failure:
+            self._settle(records, [*answers, *_back(rest, failure.message)])
             raise
-        self._settle(records, answers)
-        if stopped:
-            self._orders.deny(stopped)
-            for record in records:
-                if record.intent.client_order_id in stopped:
-                    self._forget(record.intent)
+        self._settle(records, [*answers, *_back(rest, "trading was stopped before it was sent")])
+        return rest
 
-    def _stopped(self, record: IntentRecord) -> str:
-        """Why an approved order must not go out after all; empty if it may.
+    def _stopped(self, record: IntentRecord) -> bool:
+        """Whether an approved order must not go out after all; waits for its turn otherwise.
 
         Raises
         ------
@@ -223,13 +215,12 @@ class Sender:
         while True:
             self._keep_lease()
             self._require_lease()
-            state = self._tightened(record)
-            if state is not None:
-                return f"trading is {state.value} since before it was sent"
+            if self._tightened(record) is not None:
+                return True
             delay = self._throttle.delay_s(self._parts.broker.pace())
             if delay <= 0 or record.kind == FLATTEN:
                 self._throttle.take()
-                return ""
+                return False
             self._pause(delay)
 
     def _require_lease(self) -> None:
@@ -298,6 +289,11 @@ class Sender:
                 gates.count(self.book, intent, self._parts.limits, accepted=self._parts.sure_sales)
             else:
                 self._forget(intent)
+
+
+def _back(records: Sequence[IntentRecord], why: str) -> list[Answer]:
+    """Orders that were certainly not sent wait again."""
+    return [Answer(record.intent.client_order_id, OrderState.INTENDED, why) for record in records]
 
 
 def look_up(journal: Journal, parts: GatewayParts, record: IntentRecord) -> Answer:

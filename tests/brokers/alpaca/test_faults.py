@@ -60,11 +60,12 @@ def connect(server: ExchangeServer) -> Iterator[Open]:
 def test_an_order_in_doubt_is_found_out_under_its_own_id(
     server: ExchangeServer, connect: Open, fault: dict[str, Any], accept: bool
 ) -> None:
-    broker = connect(read_timeout_s=0.5 if fault["kind"] == "hang" else 10.0)
+    impatient = connect(read_timeout_s=0.5 if fault["kind"] == "hang" else 10.0)
     server.faults({**fault, **POST, "accept": accept})
     with pytest.raises(OrderUnknown):
-        broker.submit(intent("c1"))
+        impatient.submit(intent("c1"))
     server.release()
+    broker = connect()  # the time-out is the fault's alone: a busy machine may take longer to answer
     assert len(server.state()["played"]) == 1  # one POST only
     found = broker.order("c1")
     assert (found is not None) is accept

@@ -30,13 +30,20 @@ def reconcile(
         gateway.attach()
         found = gateway.reconcile()
         wanted = [difference for difference in found if symbol in (None, difference.symbol)]
+        if found and not wanted:
+            typer.echo(f"nothing differs for {symbol}", err=True)
         if adopt and wanted:
             entries = gateway.adopt(wanted, by or who())
             typer.echo(f"{entries} entries adopted.", err=as_json)
             found = gateway.reconcile()
         if follow:
-            gateway.follow()
-            found = gateway.reconcile("end")
+            waiting = len(gateway.broker.open_orders())
+            if gateway.trades_by_itself:
+                typer.echo(f"following {waiting} open orders; Ctrl-C ends it", err=True)
+                gateway.follow()
+                found = gateway.reconcile("end")
+            elif waiting:
+                typer.echo(f"{waiting} orders wait for the next session, which `workbench run` brings", err=True)
         columns = ["kind", "symbol", "difference", "fix"]
         show([d.as_row() for d in found], columns, as_json=as_json, empty="books and venue agree")
     finally:

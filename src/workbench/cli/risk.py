@@ -85,7 +85,8 @@ def check(
         book = _book(wb, name, market)
         quote(book, market, symbol)
         _judge(wb, book, symbol)
-        reference = _number("--price", price) or book.prices.get(symbol, Decimal(1))
+        named = _number("--price", price)
+        reference = book.prices.get(symbol, Decimal(1)) if named is None else named
         intent = OrderIntent(
             "risk-check", symbol, side, _required("QUANTITY", quantity), reference, strategy, 0, kind,
             _number("--limit", limit), time_in_force, _number("--stop", stop), _number("--trail", trail),

@@ -291,6 +291,11 @@ class Gateway:
     # ---- what the kill switch needs --------------------------------------------------------------
 
     @property
+    def trades_by_itself(self) -> bool:
+        """Whether open orders fill while one looks on; an embedded exchange trades when a run advances it."""
+        return not self._parts.replays
+
+    @property
     def broker(self) -> Broker:
         return self._parts.broker
 
@@ -342,9 +347,13 @@ class Gateway:
         while True:
             try:
                 self._lease = self._runs.acquire(f"gateway:{self.account}", self._parts.owner, self._parts.lease_s)
-            except RunOverlap:
+            except RunOverlap as held:
                 if self._clock.monotonic() >= deadline:
-                    raise
+                    waited = f"; waited {self._parts.lease_wait_s:g} s" if self._parts.lease_wait_s else ""
+                    raise RunOverlap(
+                        f"account {self.account} is in use: {held.message}{waited}",
+                        hint="run the same command again once that process has ended",
+                    ) from None
                 if self._parts.interrupted():
                     raise RunCancelled(f"cancelled while account {self.account} was held by another run") from None
                 self._clock.sleep(0.1)

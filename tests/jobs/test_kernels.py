@@ -67,7 +67,8 @@ def test_sigkill_of_the_helper_is_a_dead_kernel_and_leaves_nothing(fixtures, tmp
 
         thread = threading.Thread(target=kill)
         thread.start()
-        with pytest.raises(KernelDied, match=r"cell \[5\]"):
+        # The file is written in cell 4: it can be seen before the runner has heard that the cell is done.
+        with pytest.raises(KernelDied, match=r"cell \[[45]\]"):
             execute(
                 fixtures / "grandchild.ipynb",
                 tmp_path / "out.ipynb",

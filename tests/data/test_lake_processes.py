@@ -56,6 +56,7 @@ with Lake(folder, read_only=True) as lake:
         symbols = len(coverage)
         seen.update(coverage["rows"].tolist())
         snapshots.append(lake.bars(coverage.index.tolist()).snapshot)
+        lake.close()  # attaching is where processes get into each other's way
 print(json.dumps([sorted(seen), snapshots == sorted(snapshots)]), flush=True)
 """
 # Stops inside the transaction: the load asks for the time when all rows are written and nothing is committed.
@@ -186,6 +187,18 @@ def test_a_load_waits_for_a_busy_catalog(tmp_path: Path, make_dataset: Make, loc
     with Lake(tmp_path, clock=clock, jitter=lambda: 0.5) as lake:
         assert lake.load(make_dataset({"B": {"2013-01-02": 1.0}}, "2")).rows_added == 1
     assert clock.monotonic() == pytest.approx(0.01 + 0.02)
+
+
+def test_a_connection_whose_transaction_is_aborted_is_opened_anew(tmp_path: Path, make_dataset: Make) -> None:
+    clock = ManualClock(datetime(2013, 1, 4, tzinfo=UTC))
+    with Lake(tmp_path, clock=clock, jitter=lambda: 0.5) as lake:
+        lake.load(make_dataset({"A": {"2013-01-02": 1.0}}, "1"))
+        assert lake._connection is not None
+        lake._connection.execute("BEGIN")
+        with pytest.raises(duckdb.Error):
+            lake._connection.execute("SELECT error('no')")
+        assert lake.symbols() == ["A"]
+    assert clock.monotonic() == pytest.approx(0.01)
 
 
 def test_a_load_gives_up_on_a_catalog_that_stays_busy(

@@ -348,6 +348,8 @@ class World:
             flying = record.intent
             if self.venue.exchange.order(flying.client_order_id) is None:
                 old = at_venue.get(flying.replaces or "")
+                if old is None and flying.replaces and self.venue.exchange.order(flying.replaces) is not None:
+                    continue  # its place is gone: the venue refuses it, as every broker's contract test asks
                 beyond = flying.quantity - (old.open_quantity if old else 0)
                 name = flying.replaces or flying.client_order_id
                 more = max(beyond - instead.get(name, Decimal(0)), Decimal(0))

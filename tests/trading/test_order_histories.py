@@ -405,6 +405,27 @@ def test_an_order_that_has_filled_counts_until_its_executions_are_booked(live: W
     life.end()
 
 
+def test_a_replacement_comes_on_top_of_what_has_filled_and_was_not_told(tmp_path: Path) -> None:
+    live = World(tmp_path, live=True, thin=True)
+    life, last = opened(live), price("A", live.session)
+    limit = {"type": OrderType.LIMIT, "limit_price": last + 1, "time_in_force": TimeInForce.GTC}
+    live.propose("one", [OrderIntent("old", "A", BUY, Decimal(400), last, "one", 0, **limit)])
+    life.gateway.step()
+    live.venue.exchange.open_market()
+    (waiting,) = PaperExchange.open_orders(live.venue)
+    assert (waiting.filled_quantity, waiting.open_quantity) == (300, 100)
+    live.telling = ["missing"] * 3
+    life.gateway.step()
+    assert live.ledger.books(ACCOUNT).holdings == {}
+    new = OrderIntent("new", "A", BUY, Decimal(350), last, "two", 0, **limit, replaces="old")
+    live.propose("two", [new])  # 350 are 35% of the account, 650 are over 60%
+    life.gateway.step()
+    assert [row["gate"] for row in live.journal.read("SELECT gate FROM decisions ORDER BY id")] == ["", "exposure"]
+    assert live.ledger.books(ACCOUNT).holdings == {}
+    life.end()
+    live.close()
+
+
 def test_an_exit_that_only_the_drop_copy_tells_belongs_to_its_bracket(live: World) -> None:
     life = opened(live)
     last = price("A", live.session)

@@ -30,6 +30,8 @@ _LONGEST_WAIT_S = 0.5
 _PASSING = re.compile(
     r"database is locked|database table is locked|database schema (is locked|has changed)"
     r"|Failed to commit DuckLake|[Tt]ransaction conflict|UNIQUE constraint failed|write-write conflict"
+    # What attaching says when its own transaction on the catalog met another process.
+    r"|Current transaction is aborted"
 )
 _BROKEN = re.compile(r"not a database|malformed|Cannot open file|No such file|Invalid Input.*[Pp]arquet|[Mm]agic bytes")
 

@@ -292,7 +292,11 @@ class Lake:
         def attempt() -> T:
             if self._connection is None:
                 self._connection = _ducklake.connect(self.folder, read_only=self.read_only, create=create)
-            return action(self._connection)
+            try:
+                return action(self._connection)
+            except BaseException:
+                self.close()  # a transaction that failed can leave a connection of no use: the next call starts afresh
+                raise
 
         try:
             return _ducklake.retry(
@@ -301,7 +305,6 @@ class Lake:
         except DataError as error:
             known = self._explain(error)
             if known is None:
-                self.close()  # whatever went wrong, the next call starts afresh
                 raise
             raise known from error.__cause__
 

@@ -76,6 +76,7 @@ class GatewayThread:
                 try:
                     self._snapshot = gateway.open(self._session, self._run_id)
                     self._ready.set()
+                    gateway.prepare()
                     gateway.serve(self._stop)
                     failed = False
                 finally:

@@ -7,12 +7,13 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from workbench.brokers.market import Market
-from workbench.domain import Fill, Order
+from workbench.domain import Fill, Order, Side
 from workbench.journal import Controls, Journal, Ledger, OrderJournal
 from workbench.journal.ledger import Books
 from workbench.settings import RiskSettings
 from workbench.trading import gates
 from workbench.trading.bookkeeping import IN_FLIGHT, WORKING
+from workbench.trading.exposures import Working
 from workbench.trading.riskbook import ACCOUNT, MINUTE, RiskBook, Sent
 
 VOLUME_SESSIONS = 20
@@ -87,12 +88,19 @@ def read_book(
             identifier = order.parent_id or order.client_order_id
             owner = working.get(identifier) or orders.intent(identifier)
             strategy = owner.intent.strategy if owner else ACCOUNT
-            left = gates.left_of(order, book)
-            if owner and not order.is_exit:  # what has filled and was not told yet is not held yet
-                left += max(order.filled_quantity - owner.filled_quantity, Decimal(0))
             sure = sure_sales and order.venue_state not in _LEAVING
-            gates.count(book, order, limits, accepted=sure, strategy=strategy, open_quantity=left)
+            gates.count(book, order, limits, accepted=sure, strategy=strategy)
+            if owner and not order.is_exit:
+                _count_untold(book, order, strategy, order.filled_quantity - owner.filled_quantity)
     return book
+
+
+def _count_untold(book: RiskBook, order: Order, strategy: str, quantity: Decimal) -> None:
+    """Count what has filled and was not told yet, so is not held yet; a replacement adds to it, it excludes nothing."""
+    if quantity > 0:
+        identifier = f"filled of {order.client_order_id}"
+        sold = order.side is Side.SELL
+        book.place(Working(identifier, order.symbol, order.side, order.type, quantity, strategy, sure=sold))
 
 
 def with_fills(books: Books, fills: Iterable[Fill]) -> Books:

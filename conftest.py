@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,6 +11,9 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+
+from workbench.jobs.scratch import make_scratch
+from workbench.settings import load_settings
 
 ROOT = Path(__file__).parent
 _LOCAL_NAMES = {"", "localhost", "localhost.localdomain", socket.gethostname()}
@@ -50,13 +52,10 @@ def _notebook_home(config: pytest.Config) -> Path:
     """A home like the repository's, made on first use, whose stores vanish after the tests."""
     made = config.stash.get(_HOME, None)
     if made is not None:
-        return Path(made.name)
+        return Path(made.name) / "home"
     made = config.stash[_HOME] = tempfile.TemporaryDirectory(prefix="workbench-tests-")
-    home = Path(made.name)
-    shutil.copy(ROOT / "workbench.toml", home)
-    (home / "data").mkdir()
-    for name in ("notebooks", "pipelines", "data/sample"):
-        (home / name).symlink_to(ROOT / name)
+    home = Path(made.name) / "home"
+    make_scratch(load_settings(ROOT, {}), home, with_lake=False)
     # A real run first, so that the report has an account to show and every pipeline notebook has been a job.
     command = [sys.executable, "-m", "workbench.cli.main", "run", "daily", "--session", "2013-03-01"]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("WORKBENCH_")}

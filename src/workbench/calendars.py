@@ -132,6 +132,8 @@ def calendar(name: str) -> Calendar:
 
     try:
         return Calendar(name, exchange_calendars.get_calendar(name, start=_FIRST))
+    except ValueError:  # some begin later than that: without a start they cover the last twenty years
+        return Calendar(name, exchange_calendars.get_calendar(name))
     except exchange_calendars.errors.InvalidCalendarName as error:
         valid = exchange_calendars.get_calendar_names(include_aliases=False)
         raise ConfigError(f"no exchange calendar {name!r}", hint=nearest(name, valid)) from error

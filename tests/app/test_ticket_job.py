@@ -83,7 +83,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / "pipelines" / "by_hand.toml").write_text(PIPELINE)
     for session, cell in ((FIRST, TICKETS), (SECOND, REPLACEMENT)):
         write_notebook(home, cell)
-        done = workbench(home, "run", "by_hand", "--session", session, WORKBENCH_PLANNER__LOT="0.000000001")
+        asked = ("by_hand", "--session", session, "--allow-dirty")
+        done = workbench(home, "run", *asked, WORKBENCH_PLANNER__LOT="0.000000001")
         assert done.returncode == 0, done.stderr + done.stdout
     return home
 

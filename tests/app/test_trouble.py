@@ -87,7 +87,7 @@ def test_a_failing_cell_fails_the_run_and_the_same_command_resumes_it(home: Path
     broken = nbformat.reads(good, as_version=4)
     broken.cells[-2].source = "1 / 0"
     nbformat.write(broken, notebook)
-    done = workbench(home, "run", "daily", "--session", SESSION)
+    done = workbench(home, "run", "daily", "--session", SESSION, "--allow-dirty")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "report.ipynb" in line
@@ -147,7 +147,7 @@ def test_a_second_rebalance_counts_what_the_first_has_sent(home: Path) -> None:
     assert workbench(home, "run", "daily", "--session", SESSION, *AVERAGES, "--amend").returncode == 0
     assert shares_ordered(home) == once
     shutil.copy(home / "pipelines" / "daily.toml", home / "pipelines" / "second.toml")
-    assert workbench(home, "run", "second", "--session", SESSION, *AVERAGES).returncode == 0
+    assert workbench(home, "run", "second", "--session", SESSION, *AVERAGES, "--allow-dirty").returncode == 0
     assert shares_ordered(home) == once
 
 
@@ -171,7 +171,7 @@ def test_a_halt_of_an_account_that_is_not_there_is_refused(home: Path) -> None:
 def test_a_step_that_may_not_place_orders_places_none(home: Path) -> None:
     pipeline = home / "pipelines" / "daily.toml"
     pipeline.write_text(pipeline.read_text().replace("orders = true\n", ""))
-    done = workbench(home, "run", "daily", "--session", SESSION)
+    done = workbench(home, "run", "daily", "--session", SESSION, "--allow-dirty")
     assert done.returncode == 1
     assert "this step may not place orders" in done.stderr
     assert orders(home) == []

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from workbench.clock import SystemClock
-from workbench.errors import JobError, KernelDied, NotebookFailed, RunCancelled, StepTimeout
+from workbench.errors import ConfigError, JobError, KernelDied, NotebookFailed, RunCancelled, StepTimeout
 from workbench.jobs.engine import execute, warm_up
 from workbench.jobs.kernels import KernelPool
 
@@ -233,6 +233,50 @@ def test_a_long_cell_is_saved_while_it_runs(fixtures, tmp_path, outputs):
         progress_bar=False,
     )
     assert "42000126" in outputs(output)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        ["timeout"],
+        ["timeout:60"],
+        ["timeout=1m"],
+        ["timeout=60s"],
+        ["timeout= 60"],
+        ["timeout=1e3"],
+        ["timeout=0"],
+        ["timeout=-1"],
+        ["timeout=nan"],
+        ["Timeout=60"],
+        ["timeout=1", "timeout=2"],
+    ],
+)
+def test_a_time_out_that_cannot_be_read_is_refused_before_a_kernel_starts(notebook, tmp_path, tags):
+    never = KernelPool(preload=("no_such_module",), calendars=())
+    with pytest.raises(ConfigError) as caught:
+        execute(notebook("1", ("2", tags)), tmp_path / "out.ipynb", {}, pool=never)
+    assert caught.value.message == f"written.ipynb, cell [2]: {' and '.join(map(repr, tags))} is not a time-out"
+    assert caught.value.hint == "write one tag timeout=SECONDS, for example timeout=60"
+    assert caught.value.exit_code == 64
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_a_cell_with_a_time_out_of_its_own_may_end_in_time(pool, notebook, tmp_path):
+    limited = notebook(("1", ["timeout=60"]), ("2", ["timeout=60.5"]))
+    assert execute(limited, tmp_path / "out.ipynb", {}, pool=pool, stall_s=60).state == "succeeded"
+    assert execute(notebook(("2", ["timeouts", "slow"])), tmp_path / "out.ipynb", {}, pool=pool).state == "succeeded"
+
+
+def test_papermills_time_out_is_for_each_cell(notebook, tmp_path):
+    import papermill
+
+    warm_up()
+    options = {"engine_name": "workbench", "kernel_name": "python3", "language": "python", "progress_bar": False}
+    source = str(notebook("import time; time.sleep(0.8)", "time.sleep(0.8)", "time.sleep(0.8)"))  # 2.4 s in all
+    papermill.execute_notebook(source, str(tmp_path / "out.ipynb"), execution_timeout=2, **options)
+    source = str(notebook("import time", "time.sleep(1000)"))
+    with pytest.raises(StepTimeout, match=r"cell \[2\]: the cell ran longer than its 0.5 s"):
+        papermill.execute_notebook(source, str(tmp_path / "out.ipynb"), execution_timeout=0.5, **options)
 
 
 def test_a_question_fails_instead_of_waiting_for_an_answer(pool, fixtures, tmp_path):

@@ -18,6 +18,7 @@ def test_a_good_notebook_breaks_no_rule(notebook):
         "wb = workbench.open()\nratio = 1 / 2\n%matplotlib inline",
         "%%bash\nls",
         "pd.Timestamp('2013-01-02'), 'a/b', 'USD/share', '/', 'token'",
+        ("np.random.default_rng(7), np.random.default_rng(seed=number)", ["nbval-check-output", "timeout=60"]),
     )
     assert lint(file, is_job=True) == []
 
@@ -34,6 +35,10 @@ def test_a_good_notebook_breaks_no_rule(notebook):
         ("pd.Timestamp.today()", "clock"),
         ("time.time()", "clock"),
         ("pd.Timestamp('now')", "clock"),
+        ("np.random.default_rng()", "seed"),
+        ("rng = numpy.random.default_rng(seed=None)", "seed"),
+        ("np.random.seed()", "seed"),
+        ("RandomState()", "seed"),
         ("open('/home/ada/prices.csv')", "paths"),
         ("path = 'C:\\\\prices'", "paths"),
         ("path = '~/prices'", "paths"),
@@ -73,3 +78,34 @@ def test_an_annotation_that_would_fail_when_the_cell_runs_is_to_be_quoted(notebo
     (violation,) = lint(notebook(("asof: date = '2013-01-02'", ["parameters"])))
     assert "put the annotation of 'asof' in quotes: date is not imported yet" in str(violation)
     assert lint(notebook(("from datetime import date\n\nasof: date = '2013-01-02'", ["parameters"]))) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "top: int = 1 + 1",
+        "a: int = 1\nb: int = a",
+        "day: str = str(1)",
+        "for i in range(3):\n    pass",
+        "x: int = int('1')",
+    ],
+)
+def test_a_derived_default_is_refused_with_cell_and_line(notebook, source):
+    (violation,) = lint(notebook("1", (source, ["parameters"])))
+    assert violation.rule == "parameters"
+    assert "cell [2], line" in violation.message
+    assert "annotated literals only" in violation.message
+
+
+def test_a_misspelt_tag_of_nbval_is_found(notebook):
+    (violation,) = lint(notebook(("1", ["nbval-chek-output"])))
+    assert (violation.cell, violation.rule) == (1, "tags")
+    assert "did you mean nbval-check-output" in violation.message
+    assert _broken(notebook("# NBVAL_IGNORE\n1")) == [(1, "tags")]
+
+
+@pytest.mark.parametrize("tag", ["nbval-skip", "raises-exception", "nbval-raises-exception"])
+def test_what_a_job_runs_is_tested_and_an_error_ends_it(notebook, tag):
+    file = notebook(("top: int = 2", ["parameters"]), ("1", [tag]))
+    assert _broken(file) == []
+    assert _broken(file, is_job=True) == [(2, "tags")]

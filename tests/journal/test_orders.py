@@ -20,8 +20,8 @@ from workbench.domain import (
 )
 from workbench.errors import JournalError
 from workbench.journal.controls import EVERY_ACCOUNT
+from workbench.journal.leases import Lease
 from workbench.journal.orders import FLATTEN, Answer
-from workbench.journal.runs import Lease
 
 S = OrderState
 # docs/architecture.md, "An order's life", and the way back when the venue is known not to have the order.

@@ -12,7 +12,7 @@ import pytest
 from workbench.clock import ManualClock
 from workbench.errors import ConfigError, RunOverlap
 from workbench.journal import Claim, Journal, Owner, RunJournal, RunKey
-from workbench.journal.runs import _process_started
+from workbench.journal.process import process_started
 from workbench.journal.states import RunState, StepState
 
 KEY = RunKey("paper", "daily", date(2013, 1, 2))
@@ -46,7 +46,7 @@ def claim(journal: Journal, owner: Owner, parameters: dict[str, Any] | None = No
 def other() -> Iterator[Owner]:
     """A process of this machine that lives as long as the test."""
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    started = _process_started(process.pid)
+    started = process_started(process.pid)
     assert started is not None
     yield Owner(Owner.current().host, process.pid, started)
     process.communicate(b"\n")
@@ -107,7 +107,7 @@ def test_a_run_that_proposed_orders_keeps_its_parameters(journal: Journal) -> No
     claim(journal, Owner.current(), {"top": 2})
     with journal.transaction() as connection:
         connection.execute(
-            "INSERT INTO batches VALUES ('b','r0','paper','daily','2013-01-02',0,'momentum','1','1',1,'','plan')"
+            "INSERT INTO batches VALUES ('b','r0','paper','daily','2013-01-02',0,'momentum','1','1',1,'','plan','')"
         )
     runs.set_state("r0", RunState.CANCELLED, exit_code=143)
     with pytest.raises(ConfigError, match="resume it with the same ones, or use --amend"):
@@ -142,7 +142,7 @@ def test_a_run_of_another_machine_is_taken_over_when_it_falls_silent(journal: Jo
     clock.advance(50)
     with pytest.raises(RunOverlap, match="process 1 on another-machine"):
         claim(journal, Owner.current())
-    RunJournal(journal).beat("r0")
+    RunJournal(journal).beat("r0", 1)
     clock.advance(50)
     with pytest.raises(RunOverlap):
         claim(journal, Owner.current())

@@ -14,8 +14,8 @@ from workbench.clock import ManualClock
 from workbench.domain import ActivityKind, Target, TradingState
 from workbench.errors import JournalError
 from workbench.journal import Controls, Journal, Ledger
+from workbench.journal.leases import Lease
 from workbench.journal.ledger import Correction
-from workbench.journal.runs import Lease
 from workbench.journal.schema import MIGRATIONS
 
 NOON = datetime(2013, 1, 2, 17, tzinfo=UTC)
@@ -100,7 +100,7 @@ def test_history_cannot_be_replaced(desk: Desk, table: str) -> None:
 
 def test_every_table_is_guarded_or_known_to_change(desk: Desk) -> None:
     tables = {row[0] for row in desk.journal.read("SELECT name FROM sqlite_master WHERE type='table'")}
-    changing = {"runs", "steps", "leases", "intents", "cursors", "commands", "sqlite_sequence"}
+    changing = {"runs", "steps", "cells", "memory", "leases", "intents", "cursors", "commands", "sqlite_sequence"}
     assert tables == set(GUARDED) | changing
 
 

@@ -13,7 +13,7 @@ from workbench.strategies.momentum import Momentum
 
 
 def test_every_strategy_file_loads_with_its_defaults() -> None:
-    assert strategies.names() == ["momentum", "moving_average"]
+    assert {"momentum", "moving_average"} <= set(strategies.names())
     for name in strategies.names():
         assert strategies.load(name, {}).model_dump().keys() == strategies.parameter_types(name).keys()
 

@@ -43,3 +43,29 @@ def start(home: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
         cwd=home, env=environment(**more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         stdin=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
+
+
+def write_notebook(file: Path, *cells: str, parameters: str = "") -> Path:
+    """A notebook of these code cells; ``parameters`` is the source of its tagged cell."""
+    import nbformat
+
+    made = nbformat.v4.new_notebook()
+    made.cells = [nbformat.v4.new_code_cell(source) for source in cells]
+    if parameters:
+        made.cells.insert(0, nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(nbformat.v4.writes(made) + "\n", encoding="utf-8")
+    return file
+
+
+def write_pipeline(home: Path, name: str, steps: dict[str, list[str]], *, more: str = "", step_more: str = "") -> Path:
+    """A pipeline with a notebook per step; ``more`` are lines of the file, ``step_more`` of its last step."""
+    lines = [f'description = "{name}"', more]
+    for number, (step, cells) in enumerate(steps.items(), 1):
+        write_notebook(home / "pipelines" / f"{name}_{step}.ipynb", *cells)
+        lines += ["[[steps]]", f'name = "{step}"', f'notebook = "{name}_{step}.ipynb"']
+        if number == len(steps):
+            lines.append(step_more)
+    file = home / "pipelines" / f"{name}.toml"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file

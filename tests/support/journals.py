@@ -13,8 +13,8 @@ from workbench.clock import Clock, ManualClock, SystemClock
 from workbench.domain import Activity, ActivityKind, Fill, OrderIntent, Side, TradingState
 from workbench.errors import RunOverlap
 from workbench.journal import Batch, Controls, Journal, Ledger, OrderJournal, Owner, RunJournal, RunKey
+from workbench.journal.leases import Lease
 from workbench.journal.orders import PLAN
-from workbench.journal.runs import Lease
 
 SESSION, NEXT = date(2013, 1, 2), date(2013, 1, 3)
 EVENING = datetime(2013, 1, 2, 22, tzinfo=UTC)

@@ -14,7 +14,7 @@ from support.markets import StaticMarket, bar
 
 from workbench.brokers.base import BrokerAccount, Feed
 from workbench.domain import Activity, ActivityKind, Fill, Order, OrderIntent, OrderType, Side, TradingState
-from workbench.errors import BrokerUnavailable, ConfigError, JournalError, RateLimited
+from workbench.errors import BrokerUnavailable, ConfigError, JournalError, RateLimited, RunOverlap
 from workbench.journal import Owner
 from workbench.trading.gateway import Gateway
 from workbench.trading.proposal import read_snapshot
@@ -293,7 +293,12 @@ def test_shares_that_are_moved_in_are_a_flow_at_their_price(house: House) -> Non
 def test_two_jobs_of_one_account_take_turns(house: House) -> None:
     first = house.gateway(owner=Owner.current())
     first.open(MON, RUN)
+    second = house.gateway(owner=Owner("elsewhere", 1, 1.0))
+    with pytest.raises(RunOverlap, match="account paper is in use"):
+        second.open(MON, RUN)
     first.close()
     second = house.gateway(owner=Owner("elsewhere", 1, 1.0))
-    second.open(MON, RUN)
+    assert second.open(MON, RUN).cash == Decimal(100_000)
     second.close()
+    tokens = house.journal.read("SELECT token FROM leases WHERE name='gateway:paper'")
+    assert [row["token"] for row in tokens] == [2]

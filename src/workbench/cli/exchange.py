@@ -5,16 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from workbench.app import Workbench
-    from workbench.brokers.exchange import Exchange
     from workbench.brokers.exchange_http import Credentials, Venue
-    from workbench.brokers.market import Market
 
 KEY, SECRET = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY"
 
@@ -37,6 +33,7 @@ def serve(
 ) -> None:
     """Serve a paper account until Ctrl-C."""
     from workbench.app import open_workbench
+    from workbench.app.venues import served
     from workbench.brokers.exchange_http import Service, bind, hold
     from workbench.settings import account_name
 
@@ -52,65 +49,9 @@ def serve(
                 shown = f"[{host}]" if ":" in host else host
                 _announce(venue, f"http://{shown}:{listening.getsockname()[1]}", credentials, generated)
 
-            Service(listening, lambda: _venue(workbench, name, wanted, credentials), ready).run()
+            Service(listening, lambda: served(workbench, name, wanted, credentials), ready).run()
     finally:
         workbench.close()
-
-
-def _venue(workbench: Workbench, name: str, wanted: date | None, credentials: Credentials) -> Venue:
-    """The account's venue over all the data there is; it never shows more than it has reached."""
-    from uuid import uuid4
-
-    from workbench.brokers.exchange_http import Venue
-    from workbench.errors import ConfigError, DataError
-
-    if workbench.lake.is_empty():
-        raise DataError("the lake is empty, so there is nothing to trade", hint="run: workbench data load")
-    last: date = workbench.lake.coverage()["last"].max().date()
-    if wanted is not None and wanted > last:
-        raise ConfigError(
-            f"the lake ends at {last}; an account cannot be at {wanted}", hint="choose an earlier session"
-        )
-    market = workbench.market(last)
-    exchange = _exchange(workbench, name, market, wanted or last)
-    try:
-        if wanted is not None:
-            exchange.advance(wanted)
-    except BaseException:
-        exchange.close()
-        raise
-    return Venue(
-        exchange,
-        market=market,
-        symbols=workbench.lake.symbols(),
-        calendar=workbench.calendar,
-        clock=workbench.clock,
-        credentials=credentials,
-        new_id=lambda: str(uuid4()),
-        fractional=workbench.settings.exchange.fractional,
-        shorting=workbench.settings.risk.allow_short,
-        until=last,
-    )
-
-
-def _exchange(workbench: Workbench, name: str, market: Market, opened: date) -> Exchange:
-    from workbench.brokers.exchange import Exchange
-    from workbench.brokers.matching import Costs
-
-    settings, costs = workbench.settings, workbench.settings.costs
-    return Exchange(
-        settings.exchange_dir / f"{name}.sqlite",
-        account=name,
-        market=market,
-        calendar=workbench.calendar,
-        costs=Costs(costs.commission_per_share_usd, costs.commission_min_usd, costs.slippage_bps),
-        starting_cash=settings.account.starting_cash_usd,
-        opened=opened,
-        clock=workbench.clock,
-        max_volume_share=settings.exchange.max_volume_share,
-        fractional=settings.exchange.fractional,
-        shorting=settings.risk.allow_short,
-    )
 
 
 def _credentials(env: Mapping[str, str]) -> tuple[Credentials, bool]:

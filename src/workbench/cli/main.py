@@ -10,7 +10,25 @@ import typer
 from typer.exceptions import TyperException
 
 import workbench
-from workbench.cli import data, demo, doctor, exchange, halt, lab, pipelines, reconcile, report, risk, run, show
+from workbench.cli import (
+    data,
+    demo,
+    doctor,
+    exchange,
+    halt,
+    lab,
+    new,
+    pipelines,
+    promote,
+    reconcile,
+    report,
+    risk,
+    run,
+    schedule,
+    show,
+    stop,
+    test,
+)
 from workbench.errors import RunCancelled, WorkbenchError
 
 USAGE, STORAGE = 64, 74
@@ -23,13 +41,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (run, show, report, halt, reconcile, doctor, lab, demo):
+for module in (run, stop, show, report, halt, reconcile, new, test, promote, doctor, lab, demo):
     module.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(exchange.app, name="exchange")
 app.add_typer(pipelines.app, name="pipelines")
 app.add_typer(report.app, name="reports")
 app.add_typer(risk.app, name="risk")
+app.add_typer(schedule.app, name="schedule")
 
 
 def _version(wanted: bool) -> None:

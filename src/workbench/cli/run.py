@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,8 +17,10 @@ from workbench.errors import BrokerError, ConfigError, DataError, JobError, Para
 if TYPE_CHECKING:
     from workbench.app import Workbench
     from workbench.jobs.runner import Runner, RunOutcome
+    from workbench.journal import Origin
 
 Pipeline = Annotated[str, typer.Argument(help="Name of a file in pipelines/, for example daily.")]
+Job = Annotated[str, typer.Argument(metavar="PIPELINE|NOTEBOOK", help="A name in pipelines/, or a notebook file.")]
 Parameter = Annotated[
     list[str] | None,
     typer.Option("-p", "--parameter", metavar="KEY=VALUE", help="Set a parameter of the notebooks or the strategy."),
@@ -31,20 +34,29 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    pipeline: Pipeline,
+    job: Job,
     session: Annotated[str | None, typer.Option(metavar="DATE", help="Session whose close is decided on.")] = None,
     parameter: Parameter = None,
     account: AccountName = None,
     amend: Annotated[bool, typer.Option("--amend", help="Deliberately run that session once more.")] = False,
+    allow_dirty: Annotated[
+        bool, typer.Option("--allow-dirty", help="Run what is not promoted; on a paper account only.")
+    ] = False,
+    slot: Annotated[int, typer.Option(hidden=True, min=0, max=999_999)] = 0,
+    trigger: Annotated[str, typer.Option(hidden=True)] = "manual",
+    scheduled_at: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Run a pipeline for one session: notebooks, orders, report."""
+    """Run a pipeline, or one notebook, for one session: notebooks, orders, report."""
     asked = parse_date(session) if session is not None else None
     parameters = parse_parameters(parameter)
-    with opened_runner(pipeline) as (workbench, runner, watcher):
+    origin = parse_origin(trigger, scheduled_at)
+    target = parse_job(job)
+    with opened_runner(target) as (workbench, runner, watcher):
         from workbench.jobs.runner import RunRequest  # loaded by now, while the kernels were warming up
 
-        with watcher, _failure_reported(runner):
-            outcome = runner.run(RunRequest(pipeline, asked, parameters, account, amend))
+        request = RunRequest(target, asked, parameters, account, amend, slot, origin, allow_dirty)
+        with watcher, failure_reported(runner):
+            outcome = runner.run(request)
         describe(workbench, outcome, runner.merge())
         closed = workbench.calendar.last_closed(workbench.clock.now())
         if asked is None and outcome.run.key.session < closed:
@@ -57,6 +69,9 @@ def replay(
     end: Annotated[str, typer.Option("--to", metavar="DATE", help="Last session.")],
     parameter: Parameter = None,
     account: AccountName = None,
+    allow_dirty: Annotated[
+        bool, typer.Option("--allow-dirty", help="Run what is not promoted; on a paper account only.")
+    ] = False,
 ) -> None:
     """Run a pipeline session by session, as if each were today."""
     first, last = parse_date(start), parse_date(end)
@@ -64,7 +79,9 @@ def replay(
         raise ConfigError(f"--from {first} is after --to {last}")
     parameters = parse_parameters(parameter)
     with opened_runner(pipeline) as (workbench, runner, watcher):
-        outcomes = replay_sessions(workbench, runner, watcher, pipeline, first, last, parameters, account)
+        outcomes = replay_sessions(
+            workbench, runner, watcher, pipeline, first, last, parameters, account, allow_dirty=allow_dirty
+        )
         describe_replay(workbench, outcomes, runner.merge())
 
 
@@ -77,6 +94,8 @@ def replay_sessions(
     last: date,
     parameters: Mapping[str, str],
     account: str | None,
+    *,
+    allow_dirty: bool = False,
 ) -> list[RunOutcome]:
     """Run every session from ``first`` to ``last``; an interrupted replay goes on where it stopped."""
     from workbench.jobs.runner import RunRequest
@@ -85,10 +104,11 @@ def replay_sessions(
     if not sessions:
         workbench.calendar.require_session(first)
     outcomes = []
-    with watcher, _failure_reported(runner):
+    with watcher, failure_reported(runner):
         watcher.sessions(len(sessions))
         for session in sessions:
-            outcomes.append(runner.run(RunRequest(pipeline, session, parameters, account)))
+            request = RunRequest(pipeline, session, parameters, account, allow_dirty=allow_dirty)
+            outcomes.append(runner.run(request))
             watcher.session_done(session)
     return outcomes
 
@@ -107,6 +127,33 @@ def parse_date(text: str) -> date:
         raise ConfigError(f"{text!r} is not a date", hint="write it as 2013-03-01") from error
 
 
+def parse_origin(trigger: str, scheduled_at: str | None) -> Origin:
+    """Who asks for a run, and for which moment.
+
+    Raises
+    ------
+    ConfigError
+        If the trigger is unknown, or the moment is no ISO date and time with a zone.
+    """
+    from workbench.journal import Origin
+
+    triggers = ("manual", "schedule", "jupyter")
+    if trigger not in triggers:
+        raise ConfigError(f"--trigger {trigger!r} is none of {', '.join(triggers)}")
+    try:
+        moment = None if scheduled_at is None else datetime.fromisoformat(scheduled_at)
+    except ValueError as error:
+        raise ConfigError(f"--scheduled-at {scheduled_at!r} is not a moment") from error
+    if moment is not None and moment.tzinfo is None:
+        raise ConfigError(f"--scheduled-at {scheduled_at!r} has no time zone")
+    return Origin(trigger, moment)
+
+
+def parse_job(text: str) -> str | Path:
+    """A pipeline's name, or a notebook file."""
+    return Path(text) if text.endswith(".ipynb") else text
+
+
 def parse_parameters(given: list[str] | None) -> dict[str, str]:
     """``-p key=value`` pairs as text; the notebook's declaration says what type they are."""
     parsed: dict[str, str] = {}
@@ -121,13 +168,14 @@ def parse_parameters(given: list[str] | None) -> dict[str, str]:
 
 
 @contextmanager
-def opened_runner(pipeline: str) -> Iterator[tuple[Workbench, Runner, TerminalWatcher]]:
+def opened_runner(job: str | Path) -> Iterator[tuple[Workbench, Runner, TerminalWatcher]]:
     """A workbench, a runner with warm kernels, and a progress display; signals cancel the run."""
     from workbench.jobs.pipelines import load_pipeline
     from workbench.settings import load_settings
 
     settings = load_settings()
-    load_pipeline(pipeline, settings.pipelines_dir)  # a broken file is told before anything is started
+    if isinstance(job, str):
+        load_pipeline(job, settings.pipelines_dir)  # a broken file is told before anything is started
     from workbench.jobs.kernels import KernelPool
     from workbench.jobs.preload import PRELOAD
 
@@ -153,7 +201,7 @@ def opened_runner(pipeline: str) -> Iterator[tuple[Workbench, Runner, TerminalWa
 
 
 @contextmanager
-def _failure_reported(runner: Runner) -> Iterator[None]:
+def failure_reported(runner: Runner) -> Iterator[None]:
     """Merge a run that failed into the reports, too; why it failed is told in any case."""
     try:
         yield
@@ -167,9 +215,13 @@ def _failure_reported(runner: Runner) -> Iterator[None]:
 
 def describe(workbench: Workbench, outcome: RunOutcome, holder: str) -> None:
     """Say what a run did, where its report is, and what stands against it."""
+    from workbench.journal.states import RunState
     from workbench.reports import tables
 
     run = outcome.run
+    if run.state is RunState.SKIPPED:
+        typer.echo(f"{run.key.pipeline} for {run.key.session}: skipped, {run.reason}")
+        return
     if outcome.already_done:
         typer.echo(
             f"{run.key.pipeline} for {run.key.session} has already run as {run.run_id} ({run.state.value});"

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from workbench.clock import Clock, SystemClock
 from workbench.errors import KernelDied, NotebookFailed, RunCancelled
 from workbench.jobs.kernels import KernelPool
+from workbench.jobs.outputs import OutputLimits, log_file
+from workbench.jobs.redaction import Redaction
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -34,12 +36,16 @@ CellState = Literal["running", "ok", "error", "not_run"]
 
 @dataclass(frozen=True, slots=True)
 class CellProgress:
-    """Where a run is. ``number`` counts the code cells of the output from 1 and is what ``In [n]`` shows."""
+    """Where a run is. ``number`` counts the code cells of the output from 1 and is what ``In [n]`` shows.
+
+    A cell that was ``ok`` becomes an ``error`` later if a thread or a task that it started fails.
+    """
 
     number: int
     total: int
     state: CellState
     seconds: float
+    reason: str | None = None  # one line, for an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,8 @@ class Job:
     env: Mapping[str, str]
     cwd: Path
     timeout_s: float | None = None
+    cell_timeout_s: float | None = None  # for cells without a tag of their own
+    stall_s: float | None = None
     grace_s: float = 10.0
     start_timeout_s: float = 60.0
     autosave_s: float = 30.0
@@ -68,9 +76,20 @@ class Job:
     on_cell: Callable[[CellProgress], None] = lambda progress: None
     on_stream: Callable[[str, str], None] | None = None
     clock: Clock = field(default_factory=SystemClock)
-    kernel_log: Path | None = None
+    limits: OutputLimits = field(default_factory=OutputLimits)
+    redaction: Redaction = field(default_factory=lambda: Redaction({}))
     is_command: bool = False  # papermill itself then reports a failed cell and marks it in the output
     results: list[NotebookResult] = field(default_factory=list)
+
+    @property
+    def kernel_log(self) -> Path | None:
+        """For what the kernel writes past the notebook."""
+        return self.output.with_suffix(".kernel.log") if self.output else None
+
+    @property
+    def output_log(self) -> Path | None:
+        """For the full text of cells whose printed text is cut in the notebook."""
+        return log_file(self.output) if self.output else None
 
 
 def execute(
@@ -82,7 +101,9 @@ def execute(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     timeout_s: float | None = None,
+    stall_s: float | None = None,
     grace_s: float = 10.0,
+    limits: OutputLimits | None = None,
     cancel: threading.Event | None = None,
     on_cell: Callable[[CellProgress], None] | None = None,
     clock: Clock | None = None,
@@ -98,20 +119,32 @@ def execute(
     cwd
         The kernel's working folder; the notebook's own by default, as in JupyterLab.
     timeout_s
-        Seconds for everything, the start of the kernel included. None: no limit.
+        Seconds for everything, the start of the kernel included. None: no limit. A cell has a limit of its
+        own by a tag ``timeout=SECONDS``.
+    stall_s
+        Seconds that a running cell may be without any sign of progress: no output, no word from the kernel.
     grace_s
         Seconds that an interrupted cell gets for its ``finally`` blocks before its process group is killed.
+    limits
+        How much output is kept. What exceeds it is cut in the notebook, with a notice; the full text of a cell
+        whose printed text is cut is in ``<output>.output.log`` beside it.
     cancel
-        Set it, from a signal handler or another thread, to stop the run.
+        Set it, from a signal handler or another thread, to stop the run. Ctrl-C does the same in a process
+        that leaves it at Python's own handling.
     on_cell
         Called at the start and at the end of every code cell, and for the cells that never ran.
 
     Raises
     ------
     NotebookFailed
-        A cell raised; the message names notebook, cell and exception.
+        A cell raised; the message names notebook, cell and exception. So for what fails beside the cells (a
+        thread, a task, a command), for work that goes on when the notebook is over, and for an early exit.
     StepTimeout, RunCancelled, KernelDied
         As they say. In every case the kernel and all it started are gone, and the output is saved.
+    ConfigError
+        A tag ``timeout=...`` cannot be read. No kernel has been started.
+    JobError
+        There is no kernel, or the disk does not take the output.
     """
     papermill = _papermill()
     job = Job(
@@ -121,11 +154,13 @@ def execute(
         env=dict(env or {}),
         cwd=cwd or notebook.parent,
         timeout_s=timeout_s,
+        stall_s=stall_s,
         grace_s=grace_s,
+        limits=limits or OutputLimits(),
         cancel=cancel or threading.Event(),
         on_cell=on_cell or (lambda progress: None),
         clock=clock or SystemClock(),
-        kernel_log=output.with_suffix(".kernel.log"),
+        redaction=Redaction(parameters),
     )
     try:
         papermill.execute_notebook(
@@ -165,7 +200,7 @@ class WorkbenchEngine:
             return nb
         with ExitStack() as stack:
             job = _job_of_command(stack, nb, options)
-            caught = stack.enter_context(_signals(job.cancel))
+            caught = stack.enter_context(_signals(job.cancel, signal.SIGINT, signal.SIGTERM))
             _run_for_command(nb, job)
         if caught:
             os.kill(os.getpid(), caught[0])  # end as the signal would have ended us, now that all is clean
@@ -217,24 +252,29 @@ def imports_without(name: str) -> Iterator[None]:
 def _run(nb: NotebookNode, job: Job) -> None:
     from workbench.jobs.execution import run
 
-    job.results.append(run(nb, job))
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with _signals(job.cancel, *([signal.SIGINT] if ours else [])):
+        job.results.append(run(nb, job))
 
 
 def _job_of_command(stack: ExitStack, nb: NotebookNode, options: dict[str, Any]) -> Job:
     """What the ``papermill`` command asked for, as a job with a pool of its own."""
     output = options.get("output_path")
     timeout = options.get("execution_timeout") or options.get("timeout")
+    stall = options.get("stall_s")
     return Job(
         name=Path(str(options.get("input_path"))).name,
         output=Path(output) if output and "://" not in output and output != "-" else None,
         pool=stack.enter_context(KernelPool(preload=(), calendars=())),
         env={},
         cwd=Path.cwd(),
-        timeout_s=float(timeout) if timeout else None,
+        cell_timeout_s=float(timeout) if timeout else None,  # of each cell, as papermill has it
+        stall_s=float(stall) if stall else None,
         start_timeout_s=float(options.get("start_timeout", 60)),
         autosave_s=float(options.get("autosave_cell_every", 30)),
         on_cell=_progress_bar(stack, nb) if options.get("progress_bar", True) else lambda progress: None,
         on_stream=_stream_writer(options),
+        redaction=Redaction(nb.metadata.papermill.get("parameters", {})),
         is_command=True,
     )
 
@@ -246,11 +286,18 @@ def _run_for_command(nb: NotebookNode, job: Job) -> None:
     try:
         _run(nb, job)
     except NotebookFailed:
-        return
+        if not _is_seen_by_papermill(nb):
+            raise
     except KernelDied as error:
         raise DeadKernelError(str(error)) from error
     except RunCancelled:
         return  # the signal that was caught is raised again
+
+
+def _is_seen_by_papermill(nb: NotebookNode) -> bool:
+    """Whether papermill finds an error in a cell; it takes ``sys.exit(0)`` for none."""
+    outputs = [output for cell in nb.cells for output in cell.get("outputs", []) if output.output_type == "error"]
+    return any(output.ename != "SystemExit" or output.evalue not in ("", "0") for output in outputs)
 
 
 def _progress_bar(stack: ExitStack, nb: NotebookNode) -> Callable[[CellProgress], None]:
@@ -286,8 +333,8 @@ def _stream_writer(options: Mapping[str, Any]) -> Callable[[str, str], None] | N
 
 
 @contextmanager
-def _signals(cancel: threading.Event) -> Iterator[list[int]]:
-    """Turn SIGINT and SIGTERM into ``cancel``; yields the list of those that came."""
+def _signals(cancel: threading.Event, *numbers: int) -> Iterator[list[int]]:
+    """Turn signals into ``cancel``; yields the list of those that came."""
     caught: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -297,7 +344,7 @@ def _signals(cancel: threading.Event) -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield caught
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield caught
     finally:

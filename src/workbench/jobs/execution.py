@@ -1,28 +1,31 @@
-"""The heart of the engine: nbclient runs cells, under a deadline, a cancel flag and a watch on the kernel."""
+"""The heart of the engine: nbclient runs cells, under time limits, a cancel flag and a watch on the kernel."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import signal
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from queue import Empty
-from typing import Any
+from typing import Any, cast
 
-from jupyter_client.asynchronous.client import AsyncKernelClient
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
 from workbench.errors import JobError, KernelDied, NotebookFailed, RunCancelled, StepTimeout
+from workbench.jobs.client import CellClient
 from workbench.jobs.engine import Job, NotebookResult
-from workbench.jobs.managers import PoolKernelManager
-from workbench.jobs.record import SKIP_TAG, Record, runs
+from workbench.jobs.managers import PoolKernelClient
+from workbench.jobs.record import Record
+from workbench.jobs.tags import may_raise, runs, timeout_s
 
-_POLL_S = 0.05  # how often the cancel flag is looked at
+_POLL_S = 0.05  # how often the cancel flag and the limits are looked at
 _LAST_WORDS_S = 0.2  # for output of a dead kernel that is still on its way
-_EXIT_S = 5.0  # for a kernel's exit functions after its last cell
+_CLOSING_S = 30.0  # for the kernel's closing record
+_EXIT_S = 30.0  # for its exit functions after a notebook that succeeded
+_FAILED_EXIT_S = 5.0  # and after one that did not
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _MESSAGE_CHARACTERS = 300
 
@@ -38,25 +41,6 @@ def run(nb: NotebookNode, job: Job) -> NotebookResult:
         return thread.submit(asyncio.run, _Execution(nb, job).run()).result()
 
 
-class _Client(NotebookClient):
-    """nbclient's execution of a cell, with word of what the kernel does."""
-
-    def __init__(self, nb: NotebookNode, job: Job, record: Record, km: PoolKernelManager) -> None:
-        super().__init__(nb, km=km, coalesce_streams=True, iopub_timeout=30, skip_cells_with_tag=SKIP_TAG)
-        self.begun = asyncio.Event()  # the kernel works on the cell: from here on it can be interrupted
-        self._job = job
-        self._record = record
-
-    def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
-        if msg["msg_type"] == "execute_input":
-            self.begun.set()
-        self._record.changed = True
-        output = super().process_message(msg, cell, cell_index)
-        if self._job.on_stream is not None and output is not None and output.output_type == "stream":
-            self._job.on_stream(output.name, output.text)
-        return output
-
-
 class _Execution:
     """One run of one notebook."""
 
@@ -64,52 +48,72 @@ class _Execution:
         self._nb = nb
         self._job = job
         self._record = Record(nb, job)
+        self._timeouts = {
+            index: timeout_s(cell, f"{job.name}, cell [{self._record.number(index)}]") or job.cell_timeout_s
+            for index, cell in enumerate(nb.cells)
+            if runs(cell)
+        }
         self._manager = job.pool.manager()
+        self._client = CellClient(nb, job, self._manager)
         self._index: int | None = None  # of the code cell that is running
-        self._hung = False  # whether that cell ignored its interruption
+        self._over = False  # whether every cell has run
+        self._hung = False  # whether the running cell ignored its interruption
         self._death: asyncio.Task[int] | None = None
 
     async def run(self) -> NotebookResult:
-        self._client = _Client(self._nb, self._job, self._record, self._manager)
         self._stop = asyncio.create_task(self._wait_for_stop())
-        autosave = asyncio.create_task(self._autosave())
         error: JobError | None = None
-        self._record.start()
         try:
+            self._record.start()
             await self._unless_stopped(self._start())
             await self._unless_stopped(self._connect())
             for index in range(len(self._nb.cells)):
                 await self._cell(index)
+            self._over = True
+            self._require_go()
+            await self._close()
+            await self._leave()
             self._client.set_widgets_metadata()
         except JobError as caught:
             error = caught
+            error.message = self._job.redaction.text(error.message)
+            raise
+        except BaseException as caught:
+            error = JobError(f"{self._where()}: {_line(type(caught).__name__, str(caught))}")
             raise
         finally:
-            autosave.cancel()
             self._stop.cancel()
             await self._end_kernel()
-            self._record.end(error)
+            self._end_record(error)
         return NotebookResult(self._record.seconds, self._record.cells)
 
-    async def _start(self) -> None:
-        start = self._manager.start_kernel(env=dict(self._job.env), cwd=str(self._job.cwd))
+    # ---- beginning and end -----------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _start_limit(self) -> AsyncIterator[None]:
         try:
-            await asyncio.wait_for(start, self._job.start_timeout_s)
+            async with asyncio.timeout(self._job.start_timeout_s):
+                yield
         except TimeoutError:
             raise JobError(f"{self._job.name}: no kernel after {self._job.start_timeout_s:g} s") from None
+
+    async def _start(self) -> None:
+        async with self._start_limit():
+            await self._manager.start_kernel(env=dict(self._job.env), cwd=str(self._job.cwd))
         self._death = asyncio.create_task(self._manager.exited())
 
     async def _connect(self) -> None:
         """Open the channels and wait until both have answered."""
-        client: AsyncKernelClient = self._manager.client()
+        client = cast(PoolKernelClient, self._manager.client())
         client.allow_stdin = False
         self._client.kc = client
         for channel in (client.shell_channel, client.iopub_channel):
             channel.start()
-        info = await self._hear(client)
+        async with self._start_limit():
+            info = await self._hear(client)
         self._nb.metadata["language_info"] = info["content"]["language_info"]
 
-    async def _hear(self, client: AsyncKernelClient) -> dict[str, Any]:
+    async def _hear(self, client: PoolKernelClient) -> dict[str, Any]:
         """Ask for the kernel's information until the answer and a first broadcast have come."""
         reply: dict[str, Any] | None = None
         while True:
@@ -121,24 +125,136 @@ class _Execution:
                 continue
             return reply
 
+    async def _close(self) -> None:
+        """Ask the kernel how the notebook went as a whole. Without its answer nothing has succeeded."""
+        records: list[dict[str, Any]] = []
+
+        async def ask() -> None:
+            try:
+                records.append(await asyncio.wait_for(self._client.close(), _CLOSING_S))
+            except TimeoutError:
+                raise NotebookFailed(
+                    f"{self._job.name}: no closing record of the kernel within {_CLOSING_S:g} s", hint=self._see()
+                ) from None
+
+        await self._unless_stopped(ask())
+        ran = sum(progress.state == "ok" for progress in self._record.cells)
+        if records[0].get("cells") != ran:
+            raise NotebookFailed(
+                f"{self._job.name}: the kernel's closing record has {records[0].get('cells')} cells, not {ran}",
+                hint=self._see(),
+            )
+        self._judge(records[0]["faults"])
+
+    async def _leave(self) -> None:
+        """Let the kernel run its exit functions and end by itself."""
+        assert self._death is not None
+        await self._manager.request_shutdown()
+        await self._first_of(self._stop, self._death, timeout=_EXIT_S)
+        if not self._death.done():
+            self._hung = True
+            if self._stop.done():
+                raise self._stopped()
+            raise NotebookFailed(f"{self._where()}: an exit function did not end", hint=self._see())
+        if self._death.result() != 0:
+            raise await self._died()
+
+    async def _end_kernel(self) -> None:
+        """Let the kernel run its exit functions; after that, or if it does not listen, kill its group."""
+        if self._manager.has_kernel:
+            death = self._death or asyncio.create_task(self._manager.exited())
+            if not death.done() and self._client.kc is not None and not self._hung:
+                await self._manager.request_shutdown()
+                await asyncio.wait({death}, timeout=min(self._job.grace_s, _FAILED_EXIT_S))
+            if not death.done():
+                await self._manager.signal_kernel(signal.SIGKILL)
+            await death
+            self._keep_logs()
+        if self._client.kc is not None:
+            self._client.kc.stop_channels()
+        await self._manager.cleanup_resources()
+
+    def _keep_logs(self) -> None:
+        """Keep what the kernel wrote past the notebook, if anything."""
+        log = self._manager.log_file
+        if self._job.kernel_log is not None and log.exists() and log.stat().st_size:
+            with self._job.kernel_log.open("a", encoding="utf-8") as file:
+                file.write(self._job.redaction.text(log.read_text(encoding="utf-8", errors="replace")))
+        if self._job.output_log is not None:
+            self._job.redaction.file(self._job.output_log)
+
+    def _end_record(self, error: JobError | None) -> None:
+        self._client.outputs.settle()
+        try:
+            self._record.end(error)
+        except JobError as unsaved:
+            if error is None:
+                raise
+            error.hint = unsaved.message  # what went wrong first is the error
+        if self._job.is_command:
+            self._record.redact()
+
+    # ---- cells -----------------------------------------------------------------------------------
+
     async def _cell(self, index: int) -> None:
         cell = self._nb.cells[index]
         if not runs(cell):
             self._record.passed(index)
             return
-        self._index = index
+        self._require_go()
+        self._client.begin(self._record.number(index))
         self._record.cell_start(index)
-        self._client.begun.clear()
+        self._index = index
+        raised: CellExecutionError | None = None
         try:
             await self._unless_stopped(self._client.async_execute_cell(cell, index))
         except CellExecutionError as error:
-            self._record.cell_end(index, "error")
-            raise NotebookFailed(f"{self._where()}: {_one_line(error)}", hint=self._see()) from error
+            raised = error
         except JobError as error:
+            self._client.outputs.end()
             self._record.cell_end(index, "error", error)
             raise
-        self._record.cell_end(index, "ok")
+        self._client.outputs.end()
+        self._client.changed = True
+        self._end_cell(index, raised)
         self._index = None
+        self._judge(self._client.faults)
+
+    def _end_cell(self, index: int, raised: CellExecutionError | None) -> None:
+        """Record how a cell ended that was not stopped; raises if it failed."""
+        log = next((fault["text"] for fault in self._client.faults if fault["log"]), None)
+        shown = None if may_raise(self._nb.cells[index]) else self._client.shown
+        if log is not None:
+            error = NotebookFailed(f"{self._where()}: {log}", hint=self._see())
+        elif raised is not None and raised.ename == "SystemExit":
+            error = NotebookFailed(f"{self._where()}: ended the notebook early ({_one_line(raised)})", hint=self._see())
+        elif raised is not None and (shown is None or raised.ename != "NoneType"):
+            error = NotebookFailed(f"{self._where()}: {_one_line(raised)}", hint=self._see())
+        elif shown is not None:  # what a magic or a representation shows instead of raising it
+            error = NotebookFailed(f"{self._where()}: {_line(shown['ename'], shown['evalue'])}", hint=self._see())
+        else:
+            self._record.cell_end(index, "ok")
+            return
+        is_shown = log is None and self._client.shown is not None and self._client.shown["ename"] != "SystemExit"
+        self._record.cell_end(index, "error", error, show=not is_shown)
+        raise error from raised
+
+    def _judge(self, faults: list[dict[str, Any]]) -> None:
+        """Fail the cells in whose threads, tasks or pools something went wrong."""
+        failed: NotebookFailed | None = None
+        for fault in faults:
+            index = self._record.index(fault["cell"])
+            if index is not None and may_raise(self._nb.cells[index]):
+                continue
+            where = self._job.name if index is None else f"{self._job.name}, cell [{fault['cell']}]"
+            error = NotebookFailed(f"{where}: {fault['text']}", hint=self._see())
+            if index is not None:
+                self._record.fault(index, error, fault["trace"])
+            failed = failed or error
+        if failed is not None:
+            raise failed
+
+    # ---- what ends a cell from outside -----------------------------------------------------------
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, Any]) -> None:
         """Do ``work`` until it is done, the run is stopped or the kernel is dead."""
@@ -146,7 +262,13 @@ class _Execution:
             work.close()
             raise self._stopped()
         task = asyncio.create_task(work)
-        await self._first_of(task, self._stop, self._death)
+        try:
+            await self._first_of(task, self._stop, self._death)
+        except asyncio.CancelledError:
+            if self._index is not None:
+                await self._interrupt(task)
+            await _give_up(task)
+            raise
         if task.done():
             try:
                 task.result()
@@ -177,21 +299,50 @@ class _Execution:
         await asyncio.wait(present, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
     async def _wait_for_stop(self) -> JobError:
-        """Return when the run has to stop, with the kind of error that it ends with."""
+        """Return when the run has to stop, with the kind of error that it ends with. Saves now and then."""
         while True:
-            left = self._left()
-            if self._job.cancel.is_set():
-                return RunCancelled("cancelled")
-            if left is not None and left <= 0:
-                return StepTimeout(f"ran longer than {self._job.timeout_s:g} s")
-            await asyncio.sleep(_POLL_S if left is None else min(_POLL_S, left))
+            try:
+                self._save_if_due()
+            except JobError as error:
+                return error
+            reason = self._reason_to_stop()
+            if reason is not None:
+                return reason
+            await asyncio.sleep(_POLL_S)
 
-    def _left(self) -> float | None:
-        return None if self._job.timeout_s is None else self._job.timeout_s - self._record.seconds
+    def _require_go(self) -> None:
+        """Stop here if something says so: between the cells nothing has to be interrupted."""
+        reason = self._reason_to_stop()
+        if reason is not None:
+            raise self._located(reason)
+
+    def _reason_to_stop(self) -> JobError | None:
+        job, record = self._job, self._record
+        if job.cancel.is_set():
+            return RunCancelled("cancelled")
+        if job.timeout_s is not None and record.seconds >= job.timeout_s:
+            return StepTimeout(f"ran longer than {job.timeout_s:g} s")
+        if self._index is None:
+            return None
+        limit = self._timeouts[self._index]
+        if limit is not None and record.cell_seconds >= limit:
+            return StepTimeout(f"the cell ran longer than its {limit:g} s")
+        if job.stall_s is not None and job.clock.monotonic() - self._client.heard >= job.stall_s:
+            return StepTimeout(f"no progress for {job.stall_s:g} s")
+        return None
+
+    def _save_if_due(self) -> None:
+        every = self._job.autosave_s
+        if every > 0 and self._client.changed and self._job.clock.monotonic() - self._record.saved >= every:
+            self._client.changed = False
+            self._client.outputs.settle()
+            self._record.save()
 
     def _stopped(self) -> JobError:
-        reason = self._stop.result()
-        return type(reason)(f"{self._where()}: {reason.message}", hint=self._see())
+        return self._located(self._stop.result())
+
+    def _located(self, reason: JobError) -> JobError:
+        return type(reason)(f"{self._where()}: {reason.message}", hint=reason.hint or self._see())
 
     async def _died(self) -> KernelDied:
         assert self._death is not None
@@ -200,36 +351,10 @@ class _Execution:
         memory = " (out of memory?)" if code == -signal.SIGKILL else ""
         return KernelDied(f"{self._where()}: the kernel {how}{memory}", hint=self._see())
 
-    async def _end_kernel(self) -> None:
-        """Let the kernel run its exit functions; after that, or if it does not listen, kill its group."""
-        if self._manager.has_kernel:
-            death = self._death or asyncio.create_task(self._manager.exited())
-            if not death.done() and self._client.kc is not None and not self._hung:
-                await self._manager.request_shutdown()
-                await asyncio.wait({death}, timeout=_EXIT_S)
-            if not death.done():
-                await self._manager.signal_kernel(signal.SIGKILL)
-            await death
-            self._keep_log()
-        if self._client.kc is not None:
-            self._client.kc.stop_channels()
-        await self._manager.cleanup_resources()
-
-    async def _autosave(self) -> None:
-        while self._job.autosave_s > 0:
-            await asyncio.sleep(self._job.autosave_s)
-            if self._record.changed:
-                self._record.save()
-
-    def _keep_log(self) -> None:
-        """Keep what the kernel wrote past the notebook, if anything."""
-        log = self._manager.log_file
-        if self._job.kernel_log is not None and log.exists() and log.stat().st_size:
-            with self._job.kernel_log.open("ab") as file:
-                file.write(log.read_bytes())
-
     def _where(self) -> str:
-        return self._job.name if self._index is None else f"{self._job.name}, cell [{self._record.number(self._index)}]"
+        if self._index is not None:
+            return f"{self._job.name}, cell [{self._record.number(self._index)}]"
+        return f"{self._job.name}, after its last cell" if self._over else self._job.name
 
     def _see(self) -> str | None:
         return f"see {self._job.output}" if self._job.output else None
@@ -244,8 +369,12 @@ async def _give_up(task: asyncio.Task[None]) -> None:
 
 
 def _one_line(error: CellExecutionError) -> str:
+    return _line(str(error.ename), str(error.evalue))
+
+
+def _line(name: str, message: str) -> str:
     """Name and message of an exception in one line without colours."""
-    text = " ".join(_ANSI.sub("", str(error.evalue)).split())
+    text = " ".join(_ANSI.sub("", message).split())
     if len(text) > _MESSAGE_CHARACTERS:
         text = f"{text[:_MESSAGE_CHARACTERS]}…"
-    return f"{error.ename}: {text}" if text else str(error.ename)
+    return f"{name}: {text}" if text else name

@@ -287,7 +287,12 @@ class ForkedKernel:
             return
 
     def close(self) -> None:
-        """Kill what is left and wait until it is gone."""
+        """Kill what is left and wait until it is gone.
+
+        A kernel that the helper has not forked yet is not waited for: it finds its sockets closed and ends.
+        """
+        if self.poll() is None and self.pid is None:
+            self.exit_code = -signal.SIGKILL
         if self.poll() is None:
             self.signal(signal.SIGKILL)
             self._kernel.close()
@@ -295,6 +300,8 @@ class ForkedKernel:
                 select.select([self._guard], [], [])
         self._kernel.close()
         self._guard.close()
+        for file in (self.log, Path(f"{self.connection['ip']}.json")):
+            file.unlink(missing_ok=True)
 
     def _why_failed(self) -> str:
         if self.log.exists():

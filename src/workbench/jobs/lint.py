@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import ParameterError
+from workbench.errors import ParameterError, nearest
 from workbench.jobs.parameters import TAG, read_cells, read_parameters, source_of
+from workbench.jobs.stored import SKIP, TAGS, marks_of
 
 MAX_CODE_CELLS = 15
 MAX_CELL_LINES = 12
@@ -34,6 +35,8 @@ _FORBIDDEN_IMPORTS = {
 }
 _CLOCK_CALLS = {"now", "today", "utcnow", "localtime", "gmtime"}
 _CLOCK_MODULE_CALLS = {("time", "time"), ("time", "time_ns")}
+# Generators that draw other numbers on every run unless they are given a seed.
+_GENERATORS = {"default_rng", "RandomState", "seed", "SeedSequence"}
 _ABSOLUTE = re.compile(
     r"(/[\w.-]+){2,}/?|/(home|root|tmp|data|mnt|srv|var|etc|opt|usr|Users|work)/?|[A-Za-z]:[\\/].*|~[\w-]*/.*"
 )
@@ -59,7 +62,8 @@ class Violation:
 def lint(notebook: Path, *, is_job: bool = False) -> list[Violation]:
     """The rules that a notebook breaks, in the order of its cells; empty if it keeps them all.
 
-    ``is_job`` says that it is a step of a pipeline: it then needs a parameters cell.
+    ``is_job`` says that it is a step of a pipeline: it then needs a parameters cell, and its test may leave out
+    nothing that runs in production.
 
     Raises
     ------
@@ -74,6 +78,7 @@ def lint(notebook: Path, *, is_job: bool = False) -> list[Violation]:
         found.append(("size", None, f"{len(codes)} code cells, at most {MAX_CODE_CELLS}"))
     found += [("imports", None, message) for message in _import_cells(codes)]
     for number, cell in enumerate(codes, 1):
+        found += [("tags", number, message) for message in _tags(cell, is_job=is_job)]
         found += [(rule, number, message) for rule, message in _cell(source_of(cell))]
     return [Violation(notebook.name, cell, rule, message) for rule, cell, message in found]
 
@@ -128,6 +133,16 @@ def _import_cells(codes: list[dict[str, Any]]) -> Iterator[str]:
         yield f"imports are in one cell, not in {', '.join(numbers)}"
 
 
+def _tags(cell: dict[str, Any], *, is_job: bool) -> Iterator[str]:
+    """A misspelt tag would be left unread, and the cell untested."""
+    marks = marks_of(cell)
+    for mark in sorted(marks):
+        if mark.startswith("nbval") and mark not in TAGS:
+            yield f"{mark!r} means nothing to nbval; {nearest(mark, TAGS)}"
+    for mark in sorted(marks & {SKIP, "nbval-raises-exception", "raises-exception"}) if is_job else ():
+        yield f"a job has no cell tagged {mark!r}: what runs in production is tested, and an error ends it"
+
+
 def _cell(source: str) -> Iterator[tuple[str, str]]:
     lines = source.rstrip().count("\n") + 1
     if lines > MAX_CELL_LINES:
@@ -171,9 +186,16 @@ def _call(node: Any) -> Iterator[tuple[str, str]]:
         owner = function.value.id if isinstance(function.value, ast.Name) else ""
         if function.attr in _CLOCK_CALLS or (owner, function.attr) in _CLOCK_MODULE_CALLS:
             yield "clock", f"{ast.unparse(function)}() reads the clock; a session is a parameter"
+    if ast.unparse(function).split(".")[-1] in _GENERATORS and _is_unseeded(node):
+        yield "seed", f"{ast.unparse(node)} draws other numbers on every run; give it a seed"
     words = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
     if ast.unparse(function).endswith(("Timestamp", "to_datetime")) and {"now", "today"} & set(words):
         yield "clock", f"{ast.unparse(node)} reads the clock; a session is a parameter"
+
+
+def _is_unseeded(call: Any) -> bool:
+    given = [*call.args, *(keyword.value for keyword in call.keywords)]
+    return all(isinstance(value, ast.Constant) and value.value is None for value in given)
 
 
 def _constant(node: Any) -> Iterator[tuple[str, str]]:

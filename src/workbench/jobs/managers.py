@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import traitlets
+import zmq
+from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
@@ -30,6 +32,34 @@ if TYPE_CHECKING:
 _POLL_S = 0.02
 
 
+class PoolKernelClient(AsyncKernelClient):
+    """Sends ``order`` along with every cell; :mod:`workbench.jobs.kernel_app` is who reads it."""
+
+    order: dict[str, Any] | None = None
+
+    def execute(
+        self,
+        code: str,
+        silent: bool = False,
+        store_history: bool = True,
+        user_expressions: dict[str, Any] | None = None,
+        allow_stdin: bool | None = None,
+        stop_on_error: bool = True,
+    ) -> str:
+        content = {
+            "code": code,
+            "silent": silent,
+            "store_history": store_history,
+            "user_expressions": user_expressions or {},
+            "allow_stdin": self.allow_stdin if allow_stdin is None else allow_stdin,
+            "stop_on_error": stop_on_error,
+        }
+        metadata = {} if self.order is None else {"workbench": self.order}
+        message = self.session.msg("execute_request", content, metadata=metadata)
+        self.shell_channel.send(message)
+        return cast(str, message["header"]["msg_id"])
+
+
 class PoolKernelManager(AsyncKernelManager):
     """Manages one kernel of a pool; the interpreter is always the runner's, whatever a notebook names."""
 
@@ -37,6 +67,8 @@ class PoolKernelManager(AsyncKernelManager):
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
+        self.client_factory = PoolKernelClient
+        self.context.setsockopt(zmq.RCVHWM, 0)  # by default messages are dropped when a thousand wait
         if os.name == "posix":  # sockets in a private folder, not ports that every user of the machine can reach
             self.transport = "ipc"
             self.ip = str(self.pool.folder / f"m{id(self):x}")
@@ -46,7 +78,7 @@ class PoolKernelManager(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        argv = [sys.executable, "-P", "-m", "workbench.jobs.kernel_app", "-f", "{connection_file}"]
         return KernelSpec(argv=argv, display_name="Workbench", language="python", interrupt_mode="signal")
 
     @property
@@ -93,10 +125,15 @@ class ForkProvisioner(KernelProvisionerBase):
         return {"cmd": [], "env": kwargs.get("env") or {}, "cwd": kwargs.get("cwd") or os.getcwd()}
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
-        self.kernel = self.parent.pool.take()
-        await self.kernel.ready()
-        self.kernel.assign(kwargs["env"], Path(kwargs["cwd"]))
-        info = cast(KernelConnectionInfo, {**self.kernel.connection, "key": self.kernel.connection["key"].encode()})
+        kernel = self.parent.pool.take()
+        try:
+            await kernel.ready()
+            kernel.assign(kwargs["env"], Path(kwargs["cwd"]))
+        except BaseException:
+            kernel.close()
+            raise
+        self.kernel = kernel
+        info = cast(KernelConnectionInfo, {**kernel.connection, "key": kernel.connection["key"].encode()})
         # The kernel has written the connection file; the manager only has to know the same.
         self.parent.connection_file = f"{info['ip']}.json"
         self.parent.load_connection_info(info)

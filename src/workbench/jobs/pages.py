@@ -10,11 +10,16 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from workbench.jobs.kernels import kernel_environment
+
+_FLUSH = "flush"
+_FLUSHED = "\x1eflushed "  # what the process answers; a line of anything else is a complaint
 
 
 class HtmlWriter:
@@ -25,6 +30,11 @@ class HtmlWriter:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        self._news = threading.Condition()
+        self._asked = 0  # flushes, and how many of them were answered
+        self._answered = 0
+        self._is_over = False
         self.failures: list[str] = []
 
     def __enter__(self) -> Self:
@@ -47,37 +57,87 @@ class HtmlWriter:
                 text=True,
                 start_new_session=True,  # Ctrl-C is for the runner, which then closes this in order
             )
+            self._is_over = False
+            self._reader = threading.Thread(target=self._read, args=(self._process,), name="pages", daemon=True)
+            self._reader.start()
 
     def submit(self, notebook: Path) -> None:
         """Have ``notebook`` written as HTML beside it."""
+        self._order("page", notebook)
+
+    def seal(self, folder: Path) -> None:
+        """Have a run's folder made read-only once the pages submitted so far are written."""
+        self._order("seal", folder)
+
+    def flush(self, timeout_s: float = 60.0) -> None:
+        """Wait until everything handed over so far is done; ``failures`` then says what is not, and why."""
+        if self._process is None:
+            return
+        self._asked += 1
+        self._order(_FLUSH, Path(str(self._asked)))
+        with self._news:
+            self._news.wait_for(lambda: self._is_over or self._answered >= self._asked, timeout_s)
+            if self._answered < self._asked:
+                why = "has died" if self._is_over else f"has not finished within {timeout_s:g} s"
+                self.failures.append(f"pages: their writer {why}")
+
+    def _order(self, what: str, path: Path) -> None:
         self.start()
         assert self._process is not None
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(str(notebook)) + "\n")
+            self._process.stdin.write(json.dumps([what, str(path)]) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            self.failures.append(f"{notebook.name}: the page writer has died")
+            if what != _FLUSH:
+                self.failures.append(f"{path.name}: the page writer has died")
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        """Take in what the process says. In a thread, so that it never waits for somebody to listen."""
+        assert process.stdout is not None
+        for line in process.stdout:
+            with self._news:
+                if line.startswith(_FLUSHED):
+                    self._answered = int(line.removeprefix(_FLUSHED))
+                    self._news.notify_all()
+                elif line.strip():
+                    self.failures.append(line.rstrip("\n"))
+        with self._news:
+            self._is_over = True
+            self._news.notify_all()
 
     def close(self) -> None:
         """Wait until every page is written; ``failures`` then says which are not, and why."""
         if self._process is None:
             return
-        said, _ = self._process.communicate()
-        self.failures.extend(line for line in said.splitlines() if line.strip())
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        assert self._reader is not None
+        with suppress(BrokenPipeError):  # it has died, which every order since has noted
+            self._process.stdin.close()
+        self._reader.join()
+        self._process.stdout.close()
+        self._process.wait()
         self._process = None
 
 
 def main() -> None:
-    """Read JSON paths from standard input; print a line for each page that could not be written."""
+    """Read orders as JSON from standard input; print a line for each that could not be done."""
+    from workbench.jobs.folders import seal
     from workbench.jobs.notebooks import prepare, to_html
 
     os.nice(10)  # a page can wait, an order cannot
     prepare()
     for line in sys.stdin:
-        notebook = Path(json.loads(line))
+        what, text = json.loads(line)
+        notebook = Path(text)
         try:
-            to_html(notebook)
+            if what == _FLUSH:
+                print(f"{_FLUSHED}{text}", flush=True)
+            elif what == "seal":
+                seal(notebook)
+            else:
+                to_html(notebook)
         except Exception as error:  # one bad page must not cost the others; the runner reports the line
             print(f"{notebook.name}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
 

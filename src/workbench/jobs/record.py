@@ -15,24 +15,34 @@ from papermill.execute import ERROR_ANCHOR_MSG, ERROR_MARKER_TAG, ERROR_STYLE
 from workbench.errors import JobError, NotebookFailed
 from workbench.jobs.engine import CellProgress, CellState, Job
 from workbench.jobs.files import write_atomically
+from workbench.jobs.tags import runs
 
 # papermill's words for the states of a cell
 _STATUS = {"running": "running", "ok": "completed", "error": "failed", "not_run": "pending"}
-SKIP_TAG = "skip-execution"
 
 
 class Record:
-    """What is known of one run, kept in the notebook itself and saved now and then."""
+    """What is known of one run, kept in the notebook itself and saved now and then.
+
+    ``saved`` is when it was last saved.
+    """
 
     def __init__(self, nb: NotebookNode, job: Job) -> None:
-        self.changed = False
+        self.saved = job.clock.monotonic()
         self._nb = nb
         self._job = job
         self._started = job.clock.monotonic()
         self._started_at = job.clock.now()
         self._cell_started = self._started
         self._codes = [index for index, cell in enumerate(nb.cells) if runs(cell)]
+        self._numbers = {index: number for number, index in enumerate(self._codes, start=1)}
         self._progress: dict[int, CellProgress] = {}
+        self._is_told = True  # whether on_cell still works
+
+    @property
+    def cell_seconds(self) -> float:
+        """Seconds since the last cell began."""
+        return self._job.clock.monotonic() - self._cell_started
 
     @property
     def seconds(self) -> float:
@@ -68,7 +78,6 @@ class Record:
     def passed(self, index: int) -> None:
         """A cell without code was reached: it counts as completed, as papermill has it."""
         self._nb.cells[index].metadata.papermill["status"] = "completed"
-        self.changed = True
 
     def cell_start(self, index: int) -> None:
         """A code cell begins."""
@@ -77,50 +86,95 @@ class Record:
         about.update(start_time=self._job.clock.now().isoformat(), exception=False)
         self._set(index, "running", 0.0)
 
-    def cell_end(self, index: int, state: CellState, error: JobError | None = None) -> None:
-        """A code cell ended; ``error`` is what stopped it from outside, shown in its output."""
-        cell = self._nb.cells[index]
-        seconds = self._job.clock.monotonic() - self._cell_started
-        about = cell.metadata.papermill
-        about.update(end_time=self._job.clock.now().isoformat(), duration=seconds, exception=state == "error")
-        if error is not None:
-            name = type(error).__name__
-            trace = [f"{name}: {error.message}"]
-            shown = {"output_type": "error", "ename": name, "evalue": error.message, "traceback": trace}
-            cell.outputs.append(NotebookNode(shown))
-        self._set(index, state, seconds)
+    def cell_end(self, index: int, state: CellState, error: JobError | None = None, *, show: bool = True) -> None:
+        """A code cell ended; ``error`` is why it failed, shown in its output if the cell itself did not."""
+        about = self._nb.cells[index].metadata.papermill
+        about.update(end_time=self._job.clock.now().isoformat(), duration=self.cell_seconds, exception=state == "error")
+        if error is not None and show:
+            self._show(index, error, [])
+        self._set(index, state, self.cell_seconds, error)
+
+    def fault(self, index: int, error: JobError, trace: list[str]) -> None:
+        """Something that a cell started has failed, maybe after the cell itself had ended well."""
+        self._nb.cells[index].metadata.papermill["exception"] = True
+        self._show(index, error, trace)
+        self._set(index, "error", self._progress[index].seconds, error)
 
     def end(self, error: JobError | None) -> None:
         """Close the books: report the cells that never ran, show the error on top, and save."""
+        try:
+            self._end_cells(error)
+        finally:
+            self._end_notebook(error)
+            self.save()
+
+    def _end_cells(self, error: JobError | None) -> None:
+        for index in self._codes:
+            if self._progress[index].state == "running":
+                self.cell_end(index, "error", error)
+        for index in self._codes:
+            if self._progress[index].state == "not_run":
+                self._tell(index)
+
+    def _end_notebook(self, error: JobError | None) -> None:
         now: datetime = self._job.clock.now()
         failed = next((index for index in self._codes if self._progress[index].state == "error"), None)
         about = self._nb.metadata.papermill
         about.update(end_time=now.isoformat(), duration=self.seconds, exception=True if error else None)
-        for index in self._codes:
-            if self._progress[index].state == "not_run":
-                self._job.on_cell(self._progress[index])
         if error is not None and not (self._job.is_command and isinstance(error, NotebookFailed)):
             self._mark(error, failed)
-        self.save()
 
     def save(self) -> None:
-        """Write the output, whole or not at all."""
-        self.changed = False
-        if self._job.output is not None:
-            write_atomically(self._job.output, nbformat.v4.writes(self._nb) + "\n")
+        """Write the output, whole or not at all.
 
-    def _set(self, index: int, state: CellState, seconds: float) -> None:
+        Raises
+        ------
+        JobError
+            If the disk does not take it.
+        """
+        self.saved = self._job.clock.monotonic()
+        if self._job.output is None:
+            return
+        try:
+            write_atomically(self._job.output, self._job.redaction.text(nbformat.v4.writes(self._nb)) + "\n")
+        except OSError as error:
+            raise JobError(f"{self._job.name}: {self._job.output} cannot be written: {error.strerror}") from error
+
+    def redact(self) -> None:
+        """Take the secrets out of the notebook itself, for a caller that goes on to use it."""
+        if self._job.redaction:
+            clean = nbformat.v4.reads(self._job.redaction.text(nbformat.v4.writes(self._nb)))
+            self._nb.update(clean)
+
+    def _show(self, index: int, error: JobError, trace: list[str]) -> None:
+        name = type(error).__name__
+        lines = [*trace, f"{name}: {error.message}"]
+        shown = {"output_type": "error", "ename": name, "evalue": error.message, "traceback": lines}
+        self._nb.cells[index].outputs.append(NotebookNode(shown))
+
+    def _set(self, index: int, state: CellState, seconds: float, error: JobError | None = None) -> None:
         self._nb.cells[index].metadata.papermill["status"] = _STATUS[state]
-        self._progress[index] = self._state(index, state, seconds)
-        self.changed = True
-        self._job.on_cell(self._progress[index])
+        self._progress[index] = self._state(index, state, seconds, error)
+        self._tell(index)
 
-    def _state(self, index: int, state: CellState, seconds: float) -> CellProgress:
-        return CellProgress(self.number(index), len(self._codes), state, seconds)
+    def _tell(self, index: int) -> None:
+        """Report a cell's progress. Whoever fails to take it is not asked again: the run ends with that error."""
+        if self._is_told:
+            self._is_told = False
+            self._job.on_cell(self._progress[index])
+            self._is_told = True
+
+    def _state(self, index: int, state: CellState, seconds: float, error: JobError | None = None) -> CellProgress:
+        reason = self._job.redaction.text(error.message) if error is not None else None
+        return CellProgress(self.number(index), len(self._codes), state, seconds, reason)
+
+    def index(self, number: int | None) -> int | None:
+        """The index of a cell by its number; None if there is no such cell."""
+        return self._codes[number - 1] if number is not None and 1 <= number <= len(self._codes) else None
 
     def number(self, index: int) -> int:
         """The number under which the cell at ``index`` is shown: ``In [number]``."""
-        return self._codes.index(index) + 1
+        return self._numbers[index]
 
     def _mark(self, error: JobError, failed: int | None) -> None:
         link = ' (<a href="#papermill-error-cell">go to the cell</a>)' if failed is not None else ""
@@ -128,12 +182,6 @@ class Record:
         if failed is not None:
             self._nb.cells.insert(failed, _marker(ERROR_ANCHOR_MSG))
         self._nb.cells.insert(0, _marker(text))
-
-
-def runs(cell: NotebookNode) -> bool:
-    """Whether a cell is executed at all."""
-    tags = cell.metadata.get("tags", [])
-    return cell.cell_type == "code" and bool(cell.source.strip()) and SKIP_TAG not in tags
 
 
 def _marker(text: str) -> NotebookNode:

@@ -1,81 +1,68 @@
-"""Runs a pipeline for one session: claim, preflight, steps with the gateway beside them, truth in the journal."""
+"""Runs a pipeline for one session: preflight, claim, steps, truth in the journal."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Any
 
-from workbench.calendars import Calendar
-from workbench.clock import Clock
 from workbench.errors import (
     ConfigError,
+    JournalError,
     KernelDied,
     RunCancelled,
+    RunOverlap,
     StepTimeout,
     WorkbenchError,
     nearest,
 )
-from workbench.jobs.binding import Binding, bind
-from workbench.jobs.engine import CellProgress, execute
-from workbench.jobs.gateway_thread import GatewayThread
-from workbench.jobs.heartbeat import Heartbeat
+from workbench.jobs import promotion
+from workbench.jobs.adhoc import name_of, pipeline_of_notebook
+from workbench.jobs.binding import STRATEGY, Binding, bind
+from workbench.jobs.engine import execute
+from workbench.jobs.folders import unseal, write_record
 from workbench.jobs.kernels import KernelPool
 from workbench.jobs.pages import HtmlWriter
 from workbench.jobs.parameters import read_parameters
-from workbench.jobs.pipelines import Pipeline, Step, load_pipeline
+from workbench.jobs.pipelines import Pipeline, load_pipeline
 from workbench.jobs.provenance import provenance
-from workbench.journal import Claim, Journal, Ledger, Owner, RunJournal, RunKey, RunRecord
-from workbench.journal.states import RunState, StepState
-from workbench.settings import Settings, account_name
+from workbench.jobs.steps import Host, Job, Steps, Watcher
+from workbench.journal import Claim, Ledger, Origin, Owner, RunJournal, RunKey, RunRecord
+from workbench.journal.records import SLOT
+from workbench.journal.states import RunState
+from workbench.settings import account_name
 
-if TYPE_CHECKING:
-    from workbench.data.lake import Lake
-    from workbench.trading.gateway import GatewayParts
-
-
-class Host(Protocol):
-    """What the runner needs of the application."""
-
-    settings: Settings
-    clock: Clock
-
-    @property
-    def calendar(self) -> Calendar: ...
-
-    @property
-    def lake(self) -> Lake: ...
-
-    @property
-    def journal(self) -> Journal: ...
-
-    def load_sample(self) -> object: ...
-
-    def gateway_parts(self, account: str, session: date, snapshot: int | None) -> GatewayParts: ...
-
-
-class Watcher(Protocol):
-    """Who is told how a run goes."""
-
-    def step(self, run: RunRecord, step: Step, number: int, total: int) -> None: ...
-
-    def cell(self, progress: CellProgress) -> None: ...
+_BY_HAND = Origin()
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What a person or the scheduler asks for. ``session`` None is the latest one with complete data."""
+    """What a person, the scheduler or JupyterLab asks for.
 
-    pipeline: str
+    Parameters
+    ----------
+    pipeline
+        Its name, or a notebook file: that is then run by itself.
+    session
+        None is the latest one with complete data.
+    slot
+        Which of the session's scheduled moments it is for.
+    allow_dirty
+        Run what is not promoted, on a paper account.
+    """
+
+    pipeline: str | Path
     session: date | None = None
     parameters: Mapping[str, object] = field(default_factory=dict)
     account: str | None = None
     amend: bool = False
+    slot: int = 0
+    origin: Origin = _BY_HAND
+    allow_dirty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +73,18 @@ class RunOutcome:
     already_done: bool
     resumed: bool
     others: bool = False  # the run that stands was given other parameters than were asked for now
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that has passed the preflight; nothing has been started or recorded."""
+
+    request: RunRequest
+    pipeline: Pipeline
+    key: RunKey
+    binding: Binding
+    promotion: Mapping[str, Any]
+    provenance: Mapping[str, Any]
 
 
 class Runner:
@@ -107,30 +106,74 @@ class Runner:
     def run(self, request: RunRequest) -> RunOutcome:
         """Run a pipeline for a session, or report the run that did it already.
 
+        On a day without a session nothing runs: the outcome's run is SKIPPED.
+
         Raises
         ------
         ConfigError
-            For anything wrong with the request; nothing has been started or recorded.
+            For anything wrong with the request. Nothing has been started; of a request that no person made, the
+            rejection is on record.
         RunOverlap
             If it is running elsewhere.
         WorkbenchError
             If the run ended badly; the journal says how, and the same request resumes it.
         """
-        settings = self._host.settings
-        pipeline = load_pipeline(request.pipeline, settings.pipelines_dir)
-        if pipeline.calendar != self._host.calendar.name:
-            raise ConfigError(
-                f"{pipeline.name} is for {pipeline.calendar}, but this installation trades {settings.calendar}",
-                hint=f"set calendar in {settings.config_file} or in the pipeline",
-            )
+        self._runs.reap()
+        try:
+            pipeline = self._pipeline(request)
+            if request.session is not None and self._is_closed(request.session):
+                return RunOutcome(self._skip(request, pipeline), already_done=False, resumed=False)
+            prepared = self.prepare(request)
+        except WorkbenchError as error:
+            if request.origin.trigger != "manual" and not isinstance(error, RunOverlap):
+                self._reject(request, error)
+            raise
+        return self.start(prepared)
+
+    def prepare(self, request: RunRequest) -> Prepared:
+        """Check everything that can be checked before anything starts.
+
+        Raises
+        ------
+        ConfigError
+            For anything wrong with the request, a day without a session included.
+        """
+        pipeline, settings = self._pipeline(request), self._host.settings
         notebooks = {s.name: read_parameters(pipeline.notebook_path(s)) for s in pipeline.steps}
         binding = bind(pipeline, notebooks, request.parameters)
+        chosen = binding.record().get(STRATEGY)
+        promoted = promotion.require(
+            pipeline,
+            settings,
+            allow_dirty=request.allow_dirty,
+            strategies=[] if chosen is None else [str(chosen)],
+        )
         session = self._session(request.session, binding)
-        claim = self._claim(request, pipeline, binding.at(session), session)
+        key = RunKey(self._account(request), pipeline.name, session, request.slot * SLOT)
+        may_order = any(step.orders for step in pipeline.steps)
+        if may_order:
+            self._check_time(key)
+        if request.amend or (isinstance(request.pipeline, Path) and not may_order):
+            key = replace(key, amendment=self._runs.next_amendment(key))
+        paths = {step.name: pipeline.notebook_path(step) for step in pipeline.steps}
+        facts = {**provenance(settings.home, paths), "promotion": dict(promoted)}
+        return Prepared(request, pipeline, key, binding.at(session), promoted, facts)
+
+    def start(self, prepared: Prepared) -> RunOutcome:
+        """Claim and run what was prepared.
+
+        Raises
+        ------
+        RunOverlap
+            If it is running elsewhere.
+        WorkbenchError
+            If the run ended badly; the journal says how, and the same request resumes it.
+        """
+        claim = self._claim(prepared)
         if not claim.mine:
-            asked = json.loads(json.dumps(binding.at(session).record(), default=str))
+            asked = json.loads(json.dumps(prepared.binding.record(), default=str))
             return RunOutcome(claim.run, already_done=True, resumed=False, others=asked != claim.run.parameters)
-        self._finish(claim.run, pipeline, binding.at(session))
+        self._finish(claim.run, prepared)
         run = self._runs.run(claim.run.run_id)
         assert run is not None
         return RunOutcome(run, already_done=False, resumed=claim.resumed)
@@ -163,6 +206,27 @@ class Runner:
 
     # ---- preflight -------------------------------------------------------------------------------
 
+    def _pipeline(self, request: RunRequest) -> Pipeline:
+        settings = self._host.settings
+        if isinstance(request.pipeline, Path):
+            return pipeline_of_notebook(request.pipeline, self._host.calendar.name)
+        pipeline = load_pipeline(request.pipeline, settings.pipelines_dir)
+        if pipeline.calendar != self._host.calendar.name:
+            raise ConfigError(
+                f"{pipeline.name} is for {pipeline.calendar}, but this installation trades {settings.calendar}",
+                hint=f"set calendar in {settings.config_file} or in the pipeline",
+            )
+        return pipeline
+
+    def _account(self, request: RunRequest) -> str:
+        return self._host.settings.account.name if request.account is None else account_name(request.account)
+
+    def _is_closed(self, day: date) -> bool:
+        """Whether a day that has come has no session; one outside the calendar is an error further on."""
+        calendar = self._host.calendar
+        known = calendar.first <= day <= min(calendar.last, self._host.clock.now().date())
+        return known and not calendar.is_session(day)
+
     def _session(self, asked: date | None, binding: Binding) -> date:
         """The session to run for, checked against calendar, clock and data."""
         lake, calendar = self._host.lake, self._host.calendar
@@ -187,26 +251,6 @@ class Runner:
             raise ConfigError(f"no data for session {asked}", hint=f"the lake has {spans}")
         return asked
 
-    def _claim(self, request: RunRequest, pipeline: Pipeline, binding: Binding, session: date) -> Claim:
-        settings = self._host.settings
-        account = settings.account.name if request.account is None else account_name(request.account)
-        key = RunKey(account, pipeline.name, session)
-        self._check_time(key)
-        if request.amend:
-            key = RunKey(key.account, key.pipeline, key.session, self._runs.next_amendment(key))
-        run_id = _run_id(key)
-        folder = settings.runs_dir / pipeline.name / session.isoformat() / run_id
-        paths = {step.name: pipeline.notebook_path(step) for step in pipeline.steps}
-        return self._runs.claim(
-            key,
-            Owner.current(),
-            run_id=run_id,
-            folder=str(folder.relative_to(settings.home) if folder.is_relative_to(settings.home) else folder),
-            parameters=binding.record(),
-            provenance=provenance(settings.home, paths),
-            steps=[(step.name, step.notebook) for step in pipeline.steps],
-        )
-
     def _check_time(self, key: RunKey) -> None:
         """A session before the one the account is at can be reported, but not traded any more."""
         mark = Ledger(self._host.journal).last_mark(key.account)
@@ -216,110 +260,82 @@ class Runner:
                 hint="use --account NAME for a fresh one",
             )
 
-    # ---- the steps -------------------------------------------------------------------------------
+    # ---- the ledger ------------------------------------------------------------------------------
 
-    def _finish(self, run: RunRecord, pipeline: Pipeline, binding: Binding) -> None:
+    def _claim(self, prepared: Prepared) -> Claim:
+        return self._runs.claim(
+            prepared.key,
+            Owner.current(),
+            run_id=prepared.key.run_id,
+            folder=self._folder(prepared.key),
+            parameters=prepared.binding.record(),
+            provenance=prepared.provenance,
+            steps=[(step.name, step.notebook) for step in prepared.pipeline.steps],
+            origin=prepared.request.origin,
+        )
+
+    def _folder(self, key: RunKey) -> str:
+        """Where the run's files go, relative to the home folder if they are below it."""
+        settings = self._host.settings
+        folder = settings.runs_dir / key.pipeline / key.session.isoformat() / key.run_id
+        return str(folder.relative_to(settings.home) if folder.is_relative_to(settings.home) else folder)
+
+    def _skip(self, request: RunRequest, pipeline: Pipeline) -> RunRecord:
+        calendar, day = self._host.calendar, request.session
+        assert day is not None
+        near = f"the nearest sessions are {calendar.previous(day)} and {calendar.next(day)}"
+        return self._put_aside(
+            request, pipeline.name, day, RunState.SKIPPED, f"{calendar.name} is closed on {day} ({day:%A}); {near}"
+        )
+
+    def _reject(self, request: RunRequest, error: WorkbenchError) -> None:
+        """Nobody reads the error of a request that no person made: put it on record."""
+        name = name_of(request.pipeline) if isinstance(request.pipeline, Path) else request.pipeline
+        session = request.session or self._host.calendar.last_closed(self._host.clock.now())
+        self._put_aside(request, name, session, RunState.REJECTED, str(error))
+
+    def _put_aside(self, request: RunRequest, pipeline: str, session: date, state: RunState, reason: str) -> RunRecord:
+        key = RunKey(self._account(request), pipeline, session, request.slot * SLOT)
+        return self._runs.put_aside(
+            key, Owner.current(), state, reason, folder=self._folder(key), origin=request.origin
+        )
+
+    def _finish(self, run: RunRecord, prepared: Prepared) -> None:
         """Run what is left of a run and record how it ended."""
         self._html.start()  # its imports overlap with the first notebook
+        folder = self._host.settings.home / run.folder
+        job = Job(run, prepared.pipeline, prepared.binding, prepared.promotion.get("code", {}))
+        steps = Steps(self._host, self._pool, self._html, self._watcher, job, self._cancel)
         try:
-            self._runs.set_state(run.run_id, RunState.RUNNING)
-            with Heartbeat(self._host.settings.journal_file, self._host.clock, run.run_id):
-                self._steps(run, pipeline, binding)
+            unseal(folder)
+            self._runs.set_state(run.run_id, RunState.RUNNING, attempt=run.attempt)
+            steps.execute()
+            self._runs.set_state(run.run_id, RunState.SUCCEEDED, exit_code=0, attempt=run.attempt)
         except BaseException as error:
             self._record_failure(run, error)
             raise
-        self._runs.set_state(run.run_id, RunState.SUCCEEDED, exit_code=0)
-
-    def _steps(self, run: RunRecord, pipeline: Pipeline, binding: Binding) -> None:
-        for number, step in enumerate(pipeline.steps):
-            done = {s.name for s in self._runs.steps(run.run_id) if s.state is StepState.OK}
-            if step.name not in done:
-                self._watcher.step(run, step, number, len(pipeline.steps))
-                self._step(run, pipeline, step, number, binding.steps[step.name])
-
-    def _step(
-        self, run: RunRecord, pipeline: Pipeline, step: Step, number: int, parameters: Mapping[str, object]
-    ) -> None:
-        stopped = threading.Event()
-        output = self._host.settings.home / run.folder / f"{number + 1:02}_{step.name}.ipynb"
-        gateway = self._gateway(run, stopped) if step.orders else None
-        try:
-            try:
-                self._runs.set_step(run.run_id, step.name, StepState.RUNNING)
-                self._pool.prestart(2)  # one for this step, one to be ready for what comes next
-                execute(
-                    pipeline.notebook_path(step),
-                    output,
-                    dict(parameters),
-                    pool=self._pool,
-                    env=self._environment(run, step),
-                    cwd=self._host.settings.home,
-                    timeout_s=step.timeout_s,
-                    cancel=_Either(self._cancel, stopped),
-                    on_cell=self._watcher.cell,
-                )
-            finally:
-                if gateway is not None:
-                    gateway.stop()  # raises what the gateway failed with, which explains any cell error
-                if output.exists():
-                    self._html.submit(output)
-        except BaseException as error:
-            self._runs.set_step(run.run_id, step.name, StepState.ERROR, str(error))
-            raise
-        self._runs.set_step(run.run_id, step.name, StepState.OK)
-
-    def _gateway(self, run: RunRecord, stopped: threading.Event) -> GatewayThread:
-        """Pin the data this run trades on, once for all its attempts, and open its account."""
-        known = self._runs.run(run.run_id)
-        assert known is not None
-        snapshot = known.provenance.get("data_snapshot")
-        if snapshot is None:
-            snapshot = self._host.lake.snapshot()
-            self._runs.add_provenance(run.run_id, "data_snapshot", snapshot)
-        gateway = GatewayThread(
-            self._host.settings,
-            self._host.clock,
-            run.key.session,
-            run.run_id,
-            lambda: replace(
-                self._host.gateway_parts(run.key.account, run.key.session, snapshot), interrupted=self._cancel.is_set
-            ),
-            stopped.set,
-        )
-        gateway.start()
-        return gateway
-
-    def _environment(self, run: RunRecord, step: Step) -> dict[str, str]:
-        return {
-            "WORKBENCH_CONFIG": str(self._host.settings.config_file),
-            "WORKBENCH_RUN": run.run_id,
-            "WORKBENCH_STEP": step.name,
-            "WORKBENCH_ORDERS": "yes" if step.orders else "",
-        }
+        finally:
+            self._seal(run, folder)
 
     def _record_failure(self, run: RunRecord, error: BaseException) -> None:
         state, code = _verdict(error)
-        for step in self._runs.steps(run.run_id):
-            if step.state in {StepState.PENDING, StepState.RUNNING}:
-                self._runs.set_step(run.run_id, step.name, StepState.NOT_RUN)
-        self._runs.set_state(run.run_id, state, exit_code=code, reason=str(error))
+        try:
+            self._runs.abandon(run.run_id, run.attempt, "the run has ended")
+            self._runs.set_state(run.run_id, state, exit_code=code, reason=str(error), attempt=run.attempt)
+        except JournalError as worse:  # the reaper will say that it is lost; why it failed is told here
+            error.add_note(f"and it could not be recorded: {worse}")
 
-
-class _Either(threading.Event):
-    """An event that is set when one of two is."""
-
-    def __init__(self, first: threading.Event, second: threading.Event) -> None:
-        super().__init__()
-        self._events = (first, second)
-
-    def is_set(self) -> bool:
-        return any(event.is_set() for event in self._events)
-
-
-def _run_id(key: RunKey) -> str:
-    parts = (key.account, key.pipeline, key.session.isoformat(), str(key.amendment))
-    digest = hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:8]
-    return f"{key.pipeline}-{key.session:%Y%m%d}-{digest}"
+    def _seal(self, run: RunRecord, folder: Path) -> None:
+        """Write down what the run was, and have its folder sealed once its pages are written."""
+        ended = self._runs.run(run.run_id)
+        if ended is None or ended.attempt != run.attempt:
+            return  # another process goes on with it
+        steps = [
+            {**asdict(step), "cells": [asdict(c) for c in self._runs.cells(run.run_id, run.attempt).get(step.name, [])]}
+            for step in self._runs.steps(run.run_id)
+        ]
+        write_record(folder, {**asdict(ended), "steps": steps})
+        self._html.seal(folder)
 
 
 def _verdict(error: BaseException) -> tuple[RunState, int]:
@@ -335,4 +351,4 @@ def _verdict(error: BaseException) -> tuple[RunState, int]:
     return RunState.FAILED, WorkbenchError.exit_code
 
 
-__all__ = ["Host", "RunOutcome", "RunRequest", "Runner", "Watcher"]
+__all__ = ["Host", "Prepared", "RunOutcome", "RunRequest", "Runner", "Watcher"]

@@ -16,7 +16,6 @@ Only on Linux; :mod:`workbench.jobs.kernels` is the side that the runner calls.
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import faulthandler
 import gc
@@ -31,6 +30,8 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -46,12 +47,12 @@ _KERNEL_MODULES = (
     "ipykernel.zmqshell",
     "pdb",
     "tornado.platform.asyncio",
+    "workbench.jobs.kernel_app",
 )
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _MESSAGE_BYTES = 1 << 17
-_JOIN_S = 1.0
 
 
 def main(argv: list[str]) -> int:
@@ -60,7 +61,8 @@ def main(argv: list[str]) -> int:
     control.set_inheritable(False)
     order = json.loads(control.recv(_MESSAGE_BYTES))
     try:
-        _preload(order["preload"], order["calendars"])
+        with _ends_with(control, order["folder"]):
+            _preload(order["preload"], order["calendars"])
     except Exception as error:
         traceback.print_exc()
         control.send(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
@@ -71,6 +73,30 @@ def main(argv: list[str]) -> int:
         shutil.rmtree(order["folder"], ignore_errors=True)
         return 0
     _guard(request, Path(order["folder"]))
+
+
+@contextmanager
+def _ends_with(control: socket.socket, folder: str) -> Iterator[None]:
+    """End this process if the runner is gone, or has had enough, while the block is busy importing."""
+    read, write = os.pipe()
+    watch = select.poll()
+    watch.register(control, select.POLLRDHUP)
+    watch.register(read, select.POLLIN)
+
+    def wait() -> None:
+        if watch.poll()[0][0] != read:
+            shutil.rmtree(folder, ignore_errors=True)
+            os._exit(0)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        os.write(write, b"x")
+        thread.join()
+        os.close(read)
+        os.close(write)
 
 
 def _preload(modules: list[str], calendars: list[str]) -> None:
@@ -155,7 +181,8 @@ def _guard(request: _Request, folder: Path) -> NoReturn:
     _watch(request.guard, wake_read, pid)
     status = _bury(pid)
     _remove_sockets(request.connection)
-    _tell(request.guard, exit=status)
+    if not _tell(request.guard, exit=status):
+        _remove_files(request.connection)
     os._exit(0)
 
 
@@ -216,60 +243,29 @@ def _kernel(request: _Request, folder: Path) -> NoReturn:
     os.environ.update(settings["env"])
     os.chdir(settings["cwd"])
     app.start()
-    _end(app)
+    from workbench.jobs.kernel_app import end
 
-
-def _end(app: Any) -> NoReturn:
-    """What the interpreter does at its end, up to the part that a forked process cannot do.
-
-    Threads are joined, exit functions run and the notebook's objects (connections, files) are released.
-    Two things are left out. The destructors of C libraries: some, pyarrow's among them, join threads that
-    stayed behind in the zygote, and abort or wait for ever. And ipykernel's orderly closing of its sockets:
-    it closes them while its control thread still sends, which aborts the process now and then.
-    """
-    for thread in (app.control_thread, app.shell_channel_thread):
-        thread.join(_JOIN_S)
-    atexit.unregister(app.close)
-    threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter itself calls
-    atexit._run_exitfuncs()
-    app.shell.user_ns.clear()
-    gc.collect()
-    os._exit(0)
+    end(app)
 
 
 def _application(connection: dict[str, Any], folder: Path, name: str) -> Any:
-    from ipykernel.kernelapp import IPKernelApp
     from traitlets.config import Config
+
+    from workbench.jobs.kernel_app import application
 
     config = Config()
     config.Session.key = connection["key"].encode()
-    config.HistoryManager.enabled = False
-    # A folder of the pool's own: nobody's start-up files or IPython configuration change a production run.
-    profiles = folder / "ipython"
-    profiles.mkdir(exist_ok=True)
-    config.IPKernelApp.ipython_dir = str(profiles)
     ports = {port: number for port, number in connection.items() if port.endswith("_port")}
-    app = IPKernelApp.instance(
-        config=config,
-        kernel_class=_kernel_class(),
+    return application(
+        folder,
+        [],
+        config,
         connection_file=str(folder / f"{name}.json"),
         transport=connection["transport"],
         ip=connection["ip"],
         parent_handle=1,  # init: no polling thread, death travels by signal
         **ports,
     )
-    app.initialize([])  # type: ignore[no-untyped-call]  # ipykernel has no types here
-    return app
-
-
-def _kernel_class() -> type:
-    from ipykernel.ipkernel import IPythonKernel
-
-    class Kernel(IPythonKernel):
-        async def _progressively_terminate_all_children(self) -> None:
-            """Leave them to the guard. ipykernel waits up to half a minute for children nobody reaps."""
-
-    return Kernel
 
 
 def _redirect(log: Path) -> None:
@@ -297,11 +293,13 @@ def _signal_group(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def _tell(channel: socket.socket, **message: int) -> None:
+def _tell(channel: socket.socket, **message: int) -> bool:
+    """Tell the runner something; False if it does not listen any more. The guard ends all the same."""
     try:
         channel.send(json.dumps(message).encode())
     except (BrokenPipeError, ConnectionResetError):
-        return  # the runner is gone; the guard ends all the same
+        return False
+    return True
 
 
 def _receive(channel: socket.socket) -> bytes:
@@ -315,6 +313,12 @@ def _remove_sockets(connection: dict[str, Any]) -> None:
     for name, port in connection.items():
         if name.endswith("_port"):
             Path(f"{connection['ip']}-{port}").unlink(missing_ok=True)
+
+
+def _remove_files(connection: dict[str, Any]) -> None:
+    """Remove what the runner would have read and removed."""
+    for suffix in (".log", ".json"):
+        Path(f"{connection['ip']}{suffix}").unlink(missing_ok=True)
 
 
 def _die_with_parent(number: int, parent: int) -> None:

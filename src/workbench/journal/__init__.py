@@ -3,17 +3,21 @@
 from workbench.journal.controls import Controls
 from workbench.journal.ledger import Ledger
 from workbench.journal.orders import Batch, IntentRecord, OrderJournal
-from workbench.journal.runs import Claim, Owner, RunJournal, RunKey, RunRecord, StepRecord
+from workbench.journal.process import Owner
+from workbench.journal.records import CellRecord, Claim, Origin, RunKey, RunRecord, StepRecord
+from workbench.journal.runs import RunJournal
 from workbench.journal.store import Journal
 
 __all__ = [
     "Batch",
+    "CellRecord",
     "Claim",
     "Controls",
     "IntentRecord",
     "Journal",
     "Ledger",
     "OrderJournal",
+    "Origin",
     "Owner",
     "RunJournal",
     "RunKey",

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from workbench.domain import Activity, ActivityKind, Fill, Side
 from workbench.errors import JournalError
-from workbench.journal.runs import Lease, require_held
+from workbench.journal.leases import Lease, require_held
 from workbench.journal.store import Journal
 
 # The sleeve of what no strategy of ours bought: the opening balance and adopted trades of somebody else.

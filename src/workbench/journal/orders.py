@@ -23,7 +23,7 @@ from workbench.domain import (
 )
 from workbench.errors import JournalError
 from workbench.journal.controls import standing_state
-from workbench.journal.runs import Lease, require_held
+from workbench.journal.leases import Lease, require_held
 from workbench.journal.states import can_move, check_move
 from workbench.journal.store import Journal, timestamp
 
@@ -34,7 +34,8 @@ PLAN, FLATTEN = "plan", "flatten"
 class Batch:
     """One rebalance as a notebook proposed it: durable as a whole before anything is sent.
 
-    A batch of kind ``FLATTEN`` is the kill switch's own: its orders pass while trading is halted.
+    A batch of kind ``FLATTEN`` is the kill switch's own: its orders pass while trading is halted. ``note`` says why a
+    batch without orders has none.
     """
 
     batch_id: str
@@ -48,6 +49,7 @@ class Batch:
     cash: Decimal
     data_snapshot: int
     kind: str = PLAN
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +133,11 @@ class OrderJournal:
                 return False
             connection.execute(
                 "INSERT INTO batches (batch_id, run_id, account, pipeline, session, amendment, strategy, equity, cash,"
-                " data_snapshot, created_at, kind) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+                " data_snapshot, created_at, kind, note) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 (
                     batch.batch_id, batch.run_id, batch.account, batch.pipeline, batch.session.isoformat(),
                     batch.amendment, batch.strategy, str(batch.equity), str(batch.cash), batch.data_snapshot,
-                    self._journal.now(), batch.kind,
+                    self._journal.now(), batch.kind, batch.note,
                 ),
             )  # fmt: skip
             connection.executemany(

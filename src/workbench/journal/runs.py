@@ -3,104 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from pathlib import Path
+from datetime import date, datetime
 from typing import Any
 
 from workbench.errors import ConfigError, JournalError, RunOverlap
-from workbench.journal.states import RunState, StepState
-from workbench.journal.store import Journal, timestamp
+from workbench.journal.leases import Leases
+from workbench.journal.process import Owner
+from workbench.journal.records import SLOT, CellRecord, Claim, Origin, RunKey, RunRecord, StepRecord
+from workbench.journal.states import CellState, RunState, StepState, check_run_move
+from workbench.journal.store import timestamp
 
 # A run of another machine that has not been heard of for so long is taken to be dead.
 BEAT_S, SILENT_S = 5.0, 60.0
+_BY_HAND = Origin()
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """A process, told apart from a later one with the same number by when it started."""
-
-    host: str
-    pid: int
-    started: float
-
-    @classmethod
-    def current(cls) -> Owner:
-        """The calling process."""
-        pid = os.getpid()
-        return cls(socket.gethostname(), pid, _process_started(pid) or 0.0)
-
-    def is_alive(self) -> bool:
-        """Whether the process still runs. A process of another host is taken to be alive."""
-        if self.host != socket.gethostname():
-            return True
-        started = _process_started(self.pid)
-        return started is not None and abs(started - self.started) < 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class RunKey:
-    """What can run only once."""
-
-    account: str
-    pipeline: str
-    session: date
-    amendment: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class StepRecord:
-    name: str
-    ordinal: int
-    notebook: str
-    state: StepState
-    started_at: str | None
-    ended_at: str | None
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    run_id: str
-    key: RunKey
-    state: RunState
-    attempt: int
-    owner: Owner
-    created_at: str
-    ended_at: str | None
-    parameters: dict[str, Any]
-    provenance: dict[str, Any]
-    folder: str
-    exit_code: int | None
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The outcome of asking to run: ``mine`` is False if the run is done already."""
-
-    run: RunRecord
-    mine: bool
-    resumed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to do something alone; ``token`` grows with every holder, so a stale one is told apart."""
-
-    name: str
-    token: int
-
-
-class RunJournal:
-    """The run side of the journal."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+class RunJournal(Leases):
+    """The run side of the journal, leases included."""
 
     def claim(
         self,
@@ -112,12 +34,13 @@ class RunJournal:
         parameters: Mapping[str, Any],
         provenance: Mapping[str, Any],
         steps: Sequence[tuple[str, str]],
+        origin: Origin = _BY_HAND,
     ) -> Claim:
         """Claim a run, or take over one that failed or that its process left unfinished.
 
         ``steps`` are (name, notebook). A run that succeeded is returned with ``mine`` False. A failed or
         abandoned one is resumed: same run id, next attempt, finished steps kept. With other parameters it
-        starts over, unless it has proposed orders already.
+        starts over, unless it has proposed orders already. One that waits in the queue, or was put aside, is begun.
 
         Raises
         ------
@@ -129,10 +52,13 @@ class RunJournal:
         with self._journal.transaction() as connection:
             row = _run_row(connection, key)
             if row is None:
-                return self._new_run(connection, key, owner, run_id, folder, parameters, provenance, steps)
+                self._insert(connection, key, owner, RunState.PREFLIGHT, run_id, folder, origin)
+                return self._begin(connection, key, owner, parameters, provenance, steps, origin)
             run = _run(row)
-            if run.state in {RunState.SUCCEEDED, RunState.SKIPPED}:
+            if run.state is RunState.SUCCEEDED:
                 return Claim(run, mine=False, resumed=False)
+            if run.state is RunState.QUEUED or not self.steps(run.run_id):
+                return self._begin(connection, key, owner, parameters, provenance, steps, origin)
             if run.state.is_active and run.owner != owner and self._is_worked_on(row):
                 raise RunOverlap(
                     f"{key.pipeline} for {key.session} is already running as {run.run_id}"
@@ -149,7 +75,8 @@ class RunJournal:
                 facts = {**provenance, **run.provenance, "resumed": resumed}
             connection.execute(
                 "UPDATE runs SET state=?, attempt=attempt+1, owner_host=?, owner_pid=?, owner_started=?,"
-                " heartbeat_at=?, ended_at=NULL, exit_code=NULL, reason='', parameters=?, provenance=? WHERE run_id=?",
+                " heartbeat_at=?, ended_at=NULL, exit_code=NULL, reason='', doing='', parameters=?, provenance=?"
+                " WHERE run_id=?",
                 (
                     RunState.PREFLIGHT.value, owner.host, owner.pid, owner.started, self._journal.now(),
                     _dump(parameters), _dump(facts), run.run_id,
@@ -163,16 +90,86 @@ class RunJournal:
             self._event(connection, run.run_id, RunState.PREFLIGHT, run.attempt + 1, "resumed")
             return Claim(_run(_run_row(connection, key)), mine=True, resumed=True)
 
-    def set_state(self, run_id: str, state: RunState, *, exit_code: int | None = None, reason: str = "") -> None:
-        """Move a run; a state that is not active ends it."""
+    def enqueue(self, key: RunKey, owner: Owner, *, folder: str, origin: Origin) -> RunRecord:
+        """Put a run into the queue, for the process that will claim it; one that is there already stays as it is."""
+        with self._journal.transaction() as connection:
+            if _run_row(connection, key) is None:
+                self._insert(connection, key, owner, RunState.QUEUED, key.run_id, folder, origin)
+                self._event(connection, key.run_id, RunState.QUEUED, 1, origin.trigger)
+            return _run(_run_row(connection, key))
+
+    def put_aside(
+        self, key: RunKey, owner: Owner, state: RunState, reason: str, *, folder: str = "", origin: Origin = _BY_HAND
+    ) -> RunRecord:
+        """Record that a run was SKIPPED or REJECTED before it began; one that has begun stays as it is."""
+        with self._journal.transaction() as connection:
+            row = _run_row(connection, key)
+            if row is None:
+                self._insert(connection, key, owner, state, key.run_id, folder, origin)
+            elif self.steps(row["run_id"]):
+                return _run(row)
+            code = ConfigError.exit_code if state is RunState.REJECTED else 0
+            connection.execute(
+                "UPDATE runs SET state=?, ended_at=?, exit_code=?, reason=? WHERE run_id=?",
+                (state.value, self._journal.now(), code, reason, key.run_id if row is None else row["run_id"]),
+            )
+            run = _run(_run_row(connection, key))
+            self._event(connection, run.run_id, state, run.attempt, reason)
+            return run
+
+    def set_state(
+        self,
+        run_id: str,
+        state: RunState,
+        *,
+        exit_code: int | None = None,
+        reason: str = "",
+        attempt: int | None = None,
+    ) -> None:
+        """Move a run; a state that is not active ends it.
+
+        Raises
+        ------
+        JournalError
+            If the run cannot make that move, or ``attempt`` is over: another process has taken the run up.
+        """
         ended = None if state.is_active else self._journal.now()
         with self._journal.transaction() as connection:
+            run = self._require(connection, run_id, attempt)
+            check_run_move(run_id, RunState(run["state"]), state)
             connection.execute(
-                "UPDATE runs SET state=?, ended_at=?, exit_code=?, reason=?, heartbeat_at=? WHERE run_id=?",
-                (state.value, ended, exit_code, reason, self._journal.now(), run_id),
+                "UPDATE runs SET state=?, ended_at=?, exit_code=?, reason=?, heartbeat_at=?, doing=iif(?, '', doing)"
+                " WHERE run_id=?",
+                (state.value, ended, exit_code, reason, self._journal.now(), ended is not None, run_id),
             )
-            attempt = connection.execute("SELECT attempt FROM runs WHERE run_id=?", (run_id,)).fetchone()["attempt"]
-            self._event(connection, run_id, state, attempt, reason)
+            self._event(connection, run_id, state, run["attempt"], reason)
+
+    def reap(self) -> list[RunRecord]:
+        """Mark the runs whose process is gone as lost, with what they were at; returns them."""
+        if all(self._is_worked_on(row) for row in self._journal.read(*_ACTIVE)):
+            return []
+        lost = []
+        with self._journal.transaction() as connection:
+            for row in connection.execute(*_ACTIVE).fetchall():
+                if self._is_worked_on(row):
+                    continue
+                run = _run(row)
+                at = f" at {run.doing}" if run.doing else ""
+                reason = f"process {run.owner.pid} on {run.owner.host} is gone{at}"
+                connection.execute(
+                    "UPDATE runs SET state=?, ended_at=?, reason=?, doing='' WHERE run_id=?",
+                    (RunState.LOST.value, self._journal.now(), reason, run.run_id),
+                )
+                _leave_unfinished(connection, run.run_id, run.attempt, reason, self._journal.now())
+                self._event(connection, run.run_id, RunState.LOST, run.attempt, reason)
+                lost.append(run.run_id)
+        return [run for run in map(self.run, lost) if run is not None]
+
+    def abandon(self, run_id: str, attempt: int, detail: str) -> None:
+        """Note what a run that ended badly leaves behind: what was running failed, what was waiting never ran."""
+        with self._journal.transaction() as connection:
+            self._require(connection, run_id, attempt)
+            _leave_unfinished(connection, run_id, attempt, detail, self._journal.now())
 
     def set_step(self, run_id: str, name: str, state: StepState, detail: str = "") -> None:
         """Move one step and stamp when it began or ended."""
@@ -183,16 +180,52 @@ class RunJournal:
                 (state.value, detail, self._journal.now(), run_id, name),
             )
 
-    def beat(self, run_id: str) -> None:
-        """Say that the run is still worked on, for those who cannot see its process."""
+    def beat(self, run_id: str, attempt: int, doing: str = "") -> None:
+        """Say that the run is still worked on, and at which cell, for those who cannot see its process."""
         with self._journal.transaction() as connection:
-            connection.execute("UPDATE runs SET heartbeat_at=? WHERE run_id=?", (self._journal.now(), run_id))
+            self._require(connection, run_id, attempt)
+            connection.execute(
+                "UPDATE runs SET heartbeat_at=?, doing=? WHERE run_id=?", (self._journal.now(), doing, run_id)
+            )
+
+    def set_cells(self, run_id: str, attempt: int, step: str, cells: Sequence[CellRecord]) -> None:
+        """Record where cells of a step are."""
+        with self._journal.transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO cells VALUES (?,?,?,?,?,?,?,?)",
+                [(run_id, attempt, step, c.number, c.total, c.state.value, c.seconds, c.reason) for c in cells],
+            )
+
+    def cells(self, run_id: str, attempt: int) -> dict[str, list[CellRecord]]:
+        """The cells of an attempt by step, in order."""
+        found: dict[str, list[CellRecord]] = {}
+        for row in self._journal.read(
+            "SELECT c.* FROM cells c JOIN steps s ON s.run_id=c.run_id AND s.name=c.step"
+            " WHERE c.run_id=? AND attempt=? ORDER BY ordinal, number",
+            (run_id, attempt),
+        ):
+            record = CellRecord(row["number"], row["total"], CellState(row["state"]), row["seconds"], row["reason"])
+            found.setdefault(row["step"], []).append(record)
+        return found
+
+    def has_side_effects(self, run_id: str) -> bool:
+        """Whether a run has handed anything to a gateway: orders, or an order to be cancelled."""
+        sql = "SELECT 1 FROM batches WHERE run_id=? UNION ALL SELECT 1 FROM commands WHERE actor=? LIMIT 1"
+        return bool(self._journal.read(sql, (run_id, run_id)))
+
+    def _require(self, connection: sqlite3.Connection, run_id: str, attempt: int | None) -> sqlite3.Row:
+        row: sqlite3.Row | None = connection.execute("SELECT * FROM runs WHERE run_id=?", (run_id,)).fetchone()
+        if row is None:
+            raise JournalError(f"no run {run_id}")
+        if attempt is not None and (row["attempt"] != attempt or not RunState(row["state"]).is_active):
+            raise JournalError(f"run {run_id} has been taken from this process, which is at attempt {attempt}")
+        return row
 
     def _is_worked_on(self, row: sqlite3.Row) -> bool:
         """Whether a run's owner lives: by its process on this machine, by its heartbeat on another."""
-        run = _run(row)
-        if run.owner.host == socket.gethostname():
-            return run.owner.is_alive()
+        owner = Owner(row["owner_host"], row["owner_pid"], row["owner_started"])
+        if owner.host == socket.gethostname():
+            return owner.is_alive()
         silent_s = (self._journal.clock.now() - datetime.fromisoformat(row["heartbeat_at"])).total_seconds()
         return silent_s < SILENT_S
 
@@ -219,6 +252,11 @@ class RunJournal:
         )
         return [_run(row) for row in rows]
 
+    def active(self, account: str | None = None) -> list[RunRecord]:
+        """Runs that a process is, or will be, working on."""
+        found = [_run(row) for row in self._journal.read(*_ACTIVE)]
+        return [run for run in found if account in (None, run.key.account)]
+
     def steps(self, run_id: str) -> list[StepRecord]:
         rows = self._journal.read("SELECT * FROM steps WHERE run_id=? ORDER BY ordinal", (run_id,))
         return [
@@ -230,92 +268,61 @@ class RunJournal:
         ]  # fmt: skip
 
     def next_amendment(self, key: RunKey) -> int:
-        """The number of the next deliberate second run of that session: the last one's until it has succeeded."""
+        """The number of the next deliberate repeat in the key's slot: the last one's until it has succeeded."""
+        first = key.amendment - key.amendment % SLOT
         rows = self._journal.read(
-            "SELECT max(amendment) AS last FROM runs WHERE account=? AND pipeline=? AND session=?",
-            _key(key)[:3],
+            "SELECT max(amendment) AS last FROM runs WHERE account=? AND pipeline=? AND session=?"
+            " AND amendment BETWEEN ? AND ?",
+            (*_key(key)[:3], first, first + SLOT - 1),
         )
         last = rows[0]["last"]
         if last is None:
-            return 0
+            return first
         run = self.find(RunKey(key.account, key.pipeline, key.session, int(last)))
         assert run is not None
-        return int(last) + (run.state in {RunState.SUCCEEDED, RunState.SKIPPED})
+        return int(last) + (run.state is RunState.SUCCEEDED)
 
-    def acquire(self, name: str, owner: Owner, ttl_s: float) -> Lease:
-        """Take a lease, or renew one's own.
+    def _insert(
+        self, connection: sqlite3.Connection, key: RunKey, owner: Owner, state: RunState, run_id: str, folder: str,
+        origin: Origin,
+    ) -> None:  # fmt: skip
+        now = self._journal.now()
+        moment = None if origin.scheduled_at is None else timestamp(origin.scheduled_at)
+        connection.execute(
+            "INSERT INTO runs (run_id, account, pipeline, session, amendment, state, attempt, owner_host, owner_pid,"
+            " owner_started, heartbeat_at, created_at, parameters, provenance, folder, trigger, scheduled_at)"
+            " VALUES (?,?,?,?,?,?,1,?,?,?,?,?,'{}','{}',?,?,?)",
+            (
+                run_id, *_key(key), state.value, owner.host, owner.pid, owner.started, now, now, folder, origin.trigger,
+                moment,
+            ),
+        )  # fmt: skip
 
-        Raises
-        ------
-        RunOverlap
-            If a living process holds it and it has not run out.
-        """
-        now = self._journal.clock.now()
-        expires = timestamp(now + timedelta(seconds=ttl_s))
-        with self._journal.transaction() as connection:
-            row = connection.execute("SELECT * FROM leases WHERE name=?", (name,)).fetchone()
-            if row is not None:
-                holder = Owner(row["host"], row["pid"], row["started"])
-                unexpired = datetime.fromisoformat(row["expires_at"]) > now
-                if holder != owner and unexpired and holder.is_alive():
-                    raise RunOverlap(f"{name} is held by process {holder.pid} on {holder.host}")
-            token = 1 if row is None else row["token"] + 1
-            connection.execute(
-                "INSERT OR REPLACE INTO leases VALUES (?,?,?,?,?,?)",
-                (name, token, owner.host, owner.pid, owner.started, expires),
-            )
-        return Lease(name, token)
-
-    def renew(self, lease: Lease, ttl_s: float) -> bool:
-        """Prolong a lease; False if it has passed to another process."""
-        expires = timestamp(self._journal.clock.now() + timedelta(seconds=ttl_s))
-        with self._journal.transaction() as connection:
-            done = connection.execute(
-                "UPDATE leases SET expires_at=? WHERE name=? AND token=?", (expires, lease.name, lease.token)
-            )
-            return done.rowcount == 1
-
-    def holds(self, lease: Lease) -> bool:
-        """Whether a lease is still ours and has not run out; asked right before something is sent."""
-        rows = self._journal.read("SELECT token, expires_at FROM leases WHERE name=?", (lease.name,))
-        if not rows or rows[0]["token"] != lease.token:
-            return False
-        return datetime.fromisoformat(rows[0]["expires_at"]) > self._journal.clock.now()
-
-    def release(self, lease: Lease) -> None:
-        """Give a lease back; its token stays, so that the next holder's is higher."""
-        with self._journal.transaction() as connection:
-            connection.execute(
-                "UPDATE leases SET expires_at=? WHERE name=? AND token=?",
-                (self._journal.now(), lease.name, lease.token),
-            )
-
-    def _new_run(
+    def _begin(
         self,
         connection: sqlite3.Connection,
         key: RunKey,
         owner: Owner,
-        run_id: str,
-        folder: str,
         parameters: Mapping[str, Any],
         provenance: Mapping[str, Any],
         steps: Sequence[tuple[str, str]],
+        origin: Origin,
     ) -> Claim:
-        now = self._journal.now()
+        """The first attempt of a run whose row is there."""
+        run = _run(_run_row(connection, key))
         connection.execute(
-            "INSERT INTO runs (run_id, account, pipeline, session, amendment, state, attempt, owner_host, owner_pid,"
-            " owner_started, heartbeat_at, created_at, parameters, provenance, folder)"
-            " VALUES (?,?,?,?,?,?,1,?,?,?,?,?,?,?,?)",
+            "UPDATE runs SET state=?, owner_host=?, owner_pid=?, owner_started=?, heartbeat_at=?, ended_at=NULL,"
+            " exit_code=NULL, reason='', parameters=?, provenance=?, trigger=? WHERE run_id=?",
             (
-                run_id, *_key(key), RunState.PREFLIGHT.value, owner.host, owner.pid, owner.started, now, now,
-                _dump(parameters), _dump(provenance), folder,
+                RunState.PREFLIGHT.value, owner.host, owner.pid, owner.started, self._journal.now(), _dump(parameters),
+                _dump(provenance), origin.trigger, run.run_id,
             ),
         )  # fmt: skip
         connection.executemany(
             "INSERT INTO steps (run_id, name, ordinal, notebook, state) VALUES (?,?,?,?,?)",
-            [(run_id, name, i, notebook, StepState.PENDING.value) for i, (name, notebook) in enumerate(steps)],
+            [(run.run_id, name, i, notebook, StepState.PENDING.value) for i, (name, notebook) in enumerate(steps)],
         )
-        self._event(connection, run_id, RunState.PREFLIGHT, 1, "claimed")
+        self._event(connection, run.run_id, RunState.PREFLIGHT, 1, "claimed")
         return Claim(_run(_run_row(connection, key)), mine=True, resumed=False)
 
     def _require_no_orders(self, connection: sqlite3.Connection, run: RunRecord) -> None:
@@ -332,19 +339,18 @@ class RunJournal:
         )
 
 
-def require_held(connection: sqlite3.Connection, lease: Lease, consequence: str) -> None:
-    """Refuse to go on in a transaction if a lease has passed to another process.
-
-    Raises
-    ------
-    JournalError
-        Naming the lease and what did not happen.
-    """
-    row = connection.execute("SELECT token FROM leases WHERE name=?", (lease.name,)).fetchone()
-    if row is None or row["token"] != lease.token:
-        raise JournalError(f"{lease.name} passed to another process; {consequence}")
+def _leave_unfinished(connection: sqlite3.Connection, run_id: str, attempt: int, detail: str, now: str) -> None:
+    for table, where in (("steps", "run_id=?"), ("cells", "run_id=? AND attempt=?")):
+        values = (run_id,) if table == "steps" else (run_id, attempt)
+        told, more = (", detail=?, ended_at=?", (detail, now)) if table == "steps" else ("", ())
+        connection.execute(
+            f"UPDATE {table} SET state='error'{told} WHERE {where} AND state='running'", (*more, *values)
+        )
+        connection.execute(f"UPDATE {table} SET state='not_run' WHERE {where} AND state='pending'", values)
 
 
+_STATES = [state.value for state in RunState if state.is_active]
+_ACTIVE = (f"SELECT * FROM runs WHERE state IN ({','.join('?' * len(_STATES))}) ORDER BY rowid", _STATES)
 _FIND = "SELECT * FROM runs WHERE account=? AND pipeline=? AND session=? AND amendment=?"
 
 
@@ -376,23 +382,8 @@ def _run(row: sqlite3.Row | None) -> RunRecord:
         folder=row["folder"],
         exit_code=row["exit_code"],
         reason=row["reason"],
+        heartbeat_at=row["heartbeat_at"],
+        trigger=row["trigger"],
+        scheduled_at=row["scheduled_at"],
+        doing=row["doing"],
     )
-
-
-def _process_started(pid: int) -> float | None:
-    """When a process of this machine started, in seconds since boot or the epoch; None if there is none."""
-    stat = Path(f"/proc/{pid}/stat")
-    if stat.parent.parent.is_dir():
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            return None
-        if fields[0] in {"Z", "X"}:
-            return None
-        return float(fields[19]) / os.sysconf("SC_CLK_TCK")
-    import psutil
-
-    try:
-        return float(psutil.Process(pid).create_time())
-    except psutil.NoSuchProcess:
-        return None

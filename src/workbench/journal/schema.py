@@ -201,7 +201,30 @@ def _second() -> list[str]:
     return tables + [guard for table in guarded for guard in _append_only(table)]
 
 
+def _third() -> list[str]:
+    return [
+        "ALTER TABLE runs ADD COLUMN trigger TEXT NOT NULL DEFAULT 'manual'",
+        "ALTER TABLE runs ADD COLUMN scheduled_at TEXT",
+        "ALTER TABLE runs ADD COLUMN doing TEXT NOT NULL DEFAULT ''",  # step and cell that the runner is at
+        "CREATE INDEX runs_by_state ON runs (state)",
+        "ALTER TABLE batches ADD COLUMN note TEXT NOT NULL DEFAULT ''",  # why nothing is ordered
+        """
+        CREATE TABLE cells (
+            run_id TEXT NOT NULL REFERENCES runs, attempt INTEGER NOT NULL, step TEXT NOT NULL,
+            number INTEGER NOT NULL, total INTEGER NOT NULL, state TEXT NOT NULL, seconds REAL NOT NULL,
+            reason TEXT NOT NULL,
+            PRIMARY KEY (run_id, attempt, step, number)
+        ) STRICT, WITHOUT ROWID""",
+        # What the scheduler has to know after a restart.
+        """
+        CREATE TABLE memory (
+            name TEXT PRIMARY KEY, value TEXT NOT NULL, at TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID""",
+    ]
+
+
 MIGRATIONS = (
     Migration(1, "runs, orders and money", _first),
     Migration(2, "corrections, locks, commands and every order type", _second),
+    Migration(3, "cells, triggers and what the scheduler remembers", _third),
 )

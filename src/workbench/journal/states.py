@@ -70,6 +70,46 @@ class RunState(StrEnum):
         return self in {RunState.QUEUED, RunState.PREFLIGHT, RunState.RUNNING, RunState.STOPPING}
 
 
+_ENDS = frozenset(state for state in RunState if not state.is_active)
+_RUN_MOVES: dict[RunState, frozenset[RunState]] = {
+    RunState.QUEUED: _ENDS - {RunState.SUCCEEDED} | {RunState.PREFLIGHT},
+    RunState.PREFLIGHT: _ENDS | {RunState.RUNNING, RunState.STOPPING},
+    RunState.RUNNING: _ENDS - {RunState.SKIPPED, RunState.REJECTED} | {RunState.STOPPING},
+    RunState.STOPPING: _ENDS - {RunState.SKIPPED, RunState.REJECTED},
+    RunState.SUCCEEDED: frozenset(),
+}
+# What did not succeed may be taken up again.
+_AGAIN = frozenset({RunState.QUEUED, RunState.PREFLIGHT, RunState.SKIPPED, RunState.REJECTED})
+
+
+def check_run_move(run_id: str, before: RunState, after: RunState) -> None:
+    """Refuse an impossible move of a run.
+
+    Raises
+    ------
+    JournalError
+        Naming the run and both states.
+
+    Examples
+    --------
+    >>> check_run_move("daily-1", RunState.SUCCEEDED, RunState.RUNNING)
+    Traceback (most recent call last):
+    workbench.errors.JournalError: run daily-1 cannot go from succeeded to running
+    """
+    if after not in _RUN_MOVES.get(before, _AGAIN):
+        raise JournalError(f"run {run_id} cannot go from {before} to {after}")
+
+
+class CellState(StrEnum):
+    """Life of a code cell in a run."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    OK = "ok"
+    ERROR = "error"
+    NOT_RUN = "not_run"
+
+
 class StepState(StrEnum):
     PENDING = "pending"
     RUNNING = "running"

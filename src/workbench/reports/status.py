@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 
 from workbench.domain import OrderState
-from workbench.journal import Controls, Journal
+from workbench.journal import Controls, Journal, RunRecord
 from workbench.journal.controls import BREAKER, BY_HAND, EVERY_ACCOUNT, EVERY_SYMBOL, Stop
+from workbench.journal.runs import BEAT_S
 from workbench.reports import tables
 
 
@@ -61,6 +62,15 @@ def describe_lock(account: str, symbol: str, reason: str) -> str:
     'LOCKED: IBM in account paper: the books have 10 IBM, the venue 12; adopt 2 shares'
     """
     return f"LOCKED: {'every symbol' if symbol == EVERY_SYMBOL else symbol} in account {account}: {reason}"
+
+
+def describe_run(run: RunRecord, now: datetime) -> str:
+    """One line for people about a run that is going on: where it is, since when, and in which process."""
+    at = f" at {run.doing}" if run.doing else ""
+    silent_s = (now - datetime.fromisoformat(run.heartbeat_at)).total_seconds()
+    heard = f", not heard of for {silent_s:.0f} s" if silent_s > 3 * BEAT_S else ""
+    where = f"process {run.owner.pid} on {run.owner.host}"
+    return f"{run.state.value.upper()}: {run.key.pipeline} for {run.key.session}{at} ({run.run_id}, {where}{heard})"
 
 
 def _account(journal: Journal, name: str, stops: Sequence[Stop]) -> tables.Row:

@@ -24,8 +24,8 @@ _NOT_STRATEGIES = frozenset({"base"})
 def names() -> list[str]:
     """Names of all strategies, sorted, found by listing the files of this package.
 
-    >>> names()
-    ['momentum', 'moving_average']
+    >>> "momentum" in names()
+    True
     """
     found = (module.name for module in pkgutil.iter_modules(__path__))
     return sorted(name for name in found if name not in _NOT_STRATEGIES and not name.startswith("_"))

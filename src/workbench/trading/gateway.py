@@ -20,8 +20,8 @@ from workbench.calendars import Calendar
 from workbench.domain import OrderState, Snapshot, TradingState
 from workbench.errors import BrokerUnavailable, JournalError, RateLimited, RunCancelled, RunOverlap
 from workbench.journal import Controls, IntentRecord, Journal, Ledger, OrderJournal, Owner, RunJournal
+from workbench.journal.leases import Lease
 from workbench.journal.orders import FLATTEN
-from workbench.journal.runs import Lease
 from workbench.settings import ReconcileSettings, RiskSettings, ThrottleSettings
 from workbench.trading import breakers
 from workbench.trading.bookkeeping import IN_FLIGHT, Bookkeeper

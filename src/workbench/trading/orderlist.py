@@ -20,11 +20,15 @@ _HINT = 'write them as [wb.ticket("AAPL", "buy", 10), ...]'
 
 @dataclass(frozen=True, slots=True)
 class OrderList:
-    """Tickets as order intents, in the order they were written: what ``wb.propose`` sends like a plan."""
+    """Tickets as order intents, in the order they were written: what ``wb.propose`` sends like a plan.
+
+    ``note`` says why there are none.
+    """
 
     key: PlanKey
     snapshot: Snapshot
     intents: tuple[OrderIntent, ...]
+    note: str = ""
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -74,6 +78,19 @@ def orders(key: PlanKey, tickets: Sequence[Ticket], snapshot: Snapshot, prices: 
             _check_replaced(ticket, waiting.get(ticket.replaces), replaced)
     made = (_intent(key, ticket, at, prices[ticket.symbol]) for at, ticket in enumerate(tickets))
     return OrderList(key, snapshot, tuple(made))
+
+
+def nothing(key: PlanKey, snapshot: Snapshot, reason: str) -> OrderList:
+    """The decision not to order.
+
+    Raises
+    ------
+    ConfigError
+        If no reason is given.
+    """
+    if not isinstance(reason, str) or not reason.strip():
+        raise ConfigError(f"{reason!r} is not a reason", hint="say in words why nothing is to be ordered")
+    return OrderList(key, snapshot, (), note=reason.strip())
 
 
 def symbols_of(tickets: Sequence[Ticket]) -> set[str]:

@@ -48,7 +48,7 @@ class Plan:
 
     ``untouched`` names holdings that the strategy says nothing about or that did not trade in the session;
     ``blocked`` symbols with an order in doubt, which are left alone until it is settled; ``short_of_cash`` symbols
-    of which less is bought than the weight asks for, because the cash does not pay for it.
+    of which less is bought than the weight asks for, because the cash does not pay for it. ``note`` goes on record.
     """
 
     key: PlanKey
@@ -58,6 +58,7 @@ class Plan:
     untouched: tuple[str, ...]
     blocked: tuple[str, ...] = ()
     short_of_cash: tuple[str, ...] = ()
+    note: str = ""
 
     def to_frame(self) -> pd.DataFrame:
         """One row per target: weight, price (USD), shares held and wanted, and the change between them."""

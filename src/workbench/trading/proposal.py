@@ -100,6 +100,7 @@ def propose(
         equity=plan.snapshot.equity,
         cash=plan.snapshot.cash,
         data_snapshot=data_snapshot,
+        note=plan.note,
     )
     fresh = orders.propose(batch, plan.targets, plan.intents)
     batch_id = orders.batch_of(key.account, key.pipeline, key.session, key.amendment, key.strategy)

@@ -18,8 +18,8 @@ from workbench.brokers.base import Broker, BrokerAccount
 from workbench.domain import Fill, Order, OrderState
 from workbench.journal import Controls, Journal, Ledger, OrderJournal
 from workbench.journal.controls import EVERY_SYMBOL
+from workbench.journal.leases import Lease
 from workbench.journal.ledger import Booked, Books, Correction
-from workbench.journal.runs import Lease
 from workbench.settings import ReconcileSettings
 from workbench.trading.bookkeeping import Bookkeeper
 

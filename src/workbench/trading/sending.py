@@ -23,8 +23,8 @@ from workbench.errors import (
     RunCancelled,
 )
 from workbench.journal import Controls, IntentRecord, Journal, Ledger, OrderJournal, RunJournal
+from workbench.journal.leases import Lease
 from workbench.journal.orders import FLATTEN, Answer
-from workbench.journal.runs import Lease
 from workbench.trading import gates
 from workbench.trading.reading import quote, read_book
 from workbench.trading.riskbook import RiskBook, Sent

@@ -7,20 +7,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.calendars import Calendar, calendar
 from workbench.clock import Clock, SystemClock
 from workbench.errors import ConfigError, DataError
-from workbench.journal import Journal, Owner, RunJournal
+from workbench.journal import Journal, RunJournal
 from workbench.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.brokers.base import Broker
     from workbench.brokers.market import LakeMarket
     from workbench.data.bars import Adjustment, Bars
     from workbench.data.lake import Lake, LoadResult
@@ -37,17 +36,7 @@ if TYPE_CHECKING:
     from workbench.trading.tickets import Ticket
 
 
-_QUALITY_SESSIONS = 252
-# A venue beyond a network may be out of reach for so long.
-_PATIENCE_S = 30.0
-# An order in doubt may still be on its way there for so long after the call was given up.
-_UNKNOWN_WAIT_S = 10.0
-# More symbols than that are judged when they are ordered.
-_JUDGED_AHEAD = 100
-# Venues that trade fractions take nine decimals.
-_FRACTION = Decimal("1e-9")
-# Two jobs of one account at the same moment go one after the other.
-_LEASE_WAIT_S = 60.0
+QUALITY_SESSIONS = 252
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +126,7 @@ class Workbench:
             snapshot=self.data_snapshot,
         )
 
-    def check(self, symbols: Sequence[str], *, sessions: int = _QUALITY_SESSIONS) -> QualityReport:
+    def check(self, symbols: Sequence[str], *, sessions: int = QUALITY_SESSIONS) -> QualityReport:
         """Check the raw bars of the last ``sessions`` sessions against the quality rules.
 
         A job is stopped by a fault in what its strategy reads, not by a gap of years ago.
@@ -243,6 +232,18 @@ class Workbench:
         prices = self._closes(symbols_of(tickets))
         return orders(self._plan_key(strategy), tickets, snapshot or self.snapshot(), prices)
 
+    def stand_aside(self, reason: str, *, strategy: str = "by_hand") -> Outcome:
+        """Say that nothing is to be ordered, and why; a step that may order and says nothing at all has failed.
+
+        Raises
+        ------
+        ConfigError
+            If there is no reason, the step may not place orders, or it has proposed for that strategy before.
+        """
+        from workbench.trading.orderlist import nothing
+
+        return self.propose(nothing(self._plan_key(strategy), self.snapshot(), reason))
+
     def propose(self, plan: Plan | OrderList) -> Outcome:
         """Hand a plan or a list of orders to the gateway and wait for the outcome; outside a run nothing is sent.
 
@@ -308,38 +309,13 @@ class Workbench:
         raw = self.lake.bars(names, start=day, end=day, adjustment="raw", snapshot=self.data_snapshot)
         return {symbol: exact(price) for symbol, price in raw.prices_on(day).items()}
 
+    # ---- what only the runner and the command line ask for ---------------------------------------
+
     def gateway_parts(self, account: str, session: date, snapshot: int | None) -> GatewayParts:
-        """What the gateway of an account is built from; only the runner and the command line ask for it.
+        """What the gateway of an account is built from; see :func:`workbench.app.venues.gateway_parts`."""
+        from workbench.app import venues
 
-        Raises
-        ------
-        ConfigError
-            If the broker's keys are missing, its address is live and not armed, or the account is not its own.
-        """
-        from workbench.trading.gateway import GatewayParts
-
-        settings = self.settings
-        market = self.market(session, snapshot)
-        symbols = self.lake.symbols(snapshot)
-        paper = settings.account.broker == "paper"
-        return GatewayParts(
-            account,
-            self._paper(account, market, session) if paper else self._alpaca(account),
-            market,
-            self.calendar,
-            settings.risk,
-            Owner.current(),
-            throttle=settings.throttle,
-            reconcile=settings.reconcile,
-            replays=paper,
-            quality=partial(self._faults, snapshot),
-            unknown_wait_s=0.0 if paper else settings.alpaca.read_timeout_s + _UNKNOWN_WAIT_S,
-            patience_s=0.0 if paper else _PATIENCE_S,
-            lease_wait_s=_LEASE_WAIT_S,
-            lot=Decimal(1) if paper and not settings.exchange.fractional else _FRACTION,
-            universe=symbols if len(symbols) <= _JUDGED_AHEAD else (),
-            sure_sales=not paper or settings.exchange.max_volume_share is None,
-        )
+        return venues.gateway_parts(self, account, session, snapshot)
 
     def gateway(self, account: str) -> Gateway:
         """A gateway of an account where it stands, on the latest data: to look, to cancel, to go flat.
@@ -357,53 +333,6 @@ class Workbench:
             raise ConfigError(f"account {account} was never opened", hint="`workbench run daily` opens it")
         parts = self.gateway_parts(account, date.fromisoformat(mark["session"]), None)
         return Gateway(self.journal, replace(parts, lease_wait_s=0.0))
-
-    def _paper(self, account: str, market: LakeMarket, opened: date) -> Broker:
-        from workbench.brokers.matching import Costs
-        from workbench.brokers.paper import PaperExchange
-
-        costs, exchange = self.settings.costs, self.settings.exchange
-        return PaperExchange(
-            self.settings.exchange_dir / f"{account}.sqlite",
-            account=account,
-            market=market,
-            calendar=self.calendar,
-            costs=Costs(costs.commission_per_share_usd, costs.commission_min_usd, Decimal(costs.slippage_bps)),
-            starting_cash=self.settings.account.starting_cash_usd,
-            opened=opened,
-            clock=self.clock,
-            max_volume_share=exchange.max_volume_share,
-            fractional=exchange.fractional,
-            shorting=self.settings.risk.allow_short,
-        )
-
-    def _alpaca(self, account: str) -> Broker:
-        from workbench.brokers.alpaca import AlpacaBroker, credentials
-
-        if account != self.settings.account.name:
-            raise ConfigError(
-                f"account {account!r} is not the one at Alpaca, which is {self.settings.account.name!r}",
-                hint='set broker = "paper" in [account] to use paper accounts of other names',
-            )
-        key, secret = credentials(os.environ)
-        return AlpacaBroker(
-            self.settings.alpaca, account=account, key=key, secret=secret, calendar=self.calendar, clock=self.clock
-        )
-
-    def _faults(self, snapshot: int | None, symbols: Sequence[str], session: date) -> dict[str, str]:
-        """What blocks symbols in the data that is traded on: the gateway's own look, whatever the notebook found."""
-        from workbench.data.quality import check
-
-        known = sorted(set(symbols) & set(self.lake.symbols(snapshot)))
-        if not known:
-            return {}
-        raw = self.lake.bars(known, end=session, adjustment="raw", snapshot=snapshot)
-        raw = raw.between(start=raw.sessions[-_QUALITY_SESSIONS:][0].date())
-        actions = self.lake.actions(known, end=session, snapshot=snapshot)
-        notices = self.lake.notices(known, snapshot=snapshot)
-        found = check(raw, actions, self.calendar, session=session, notices=notices).findings
-        blocked = found.loc[found["severity"] == "block"].drop_duplicates("symbol")
-        return {str(row.symbol): f"{row.rule} on {row.session:%Y-%m-%d}: {row.detail}" for row in blocked.itertuples()}
 
     # ---- seeing ----------------------------------------------------------------------------------
 

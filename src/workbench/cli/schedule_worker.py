@@ -1,0 +1,113 @@
+"""The process that `workbench schedule run` starts for every job: ``python -P -m workbench.cli.schedule_worker ...``.
+
+The same as `workbench run --trigger schedule`, except that everything is imported, opened and warm before the moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from workbench.clock import SystemClock
+from workbench.errors import RunCancelled, WorkbenchError
+from workbench.jobs.schedule.worker import Assignment, Link, await_bell
+
+if TYPE_CHECKING:
+    from workbench.app import Workbench
+    from workbench.jobs.runner import Prepared, Runner, RunRequest
+
+_STORAGE = 74
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Wait for the bell, run the job; the exit code is that of `workbench run`, or 0 if the bell never rang."""
+    link = Link.of_this_process()
+    with contextlib.redirect_stdout(link):
+        try:
+            return _work(Assignment.parse(arguments), link)
+        except WorkbenchError as error:
+            link.report(error=" ".join(str(error).split()), code=error.exit_code)
+            return error.exit_code
+        except OSError as error:
+            link.report(error=f"{error.filename or 'a file'}: {error.strerror or error}", code=_STORAGE)
+            return _STORAGE
+        except KeyboardInterrupt:
+            return RunCancelled.exit_code
+
+
+def _work(given: Assignment, link: Link) -> int:
+    from workbench.cli import run
+    from workbench.journal import Origin
+
+    with run.opened_runner(given.pipeline) as (workbench, runner, watcher), _noticed() as stopped:
+        from workbench.jobs.runner import RunRequest
+
+        request = RunRequest(
+            given.pipeline,
+            given.session,
+            account=given.account,
+            slot=given.slot,
+            origin=Origin("schedule", given.at),
+            allow_dirty=given.allow_dirty,
+        )
+        ahead = _Ahead(workbench, runner, request)
+        ahead.warm()
+        if not await_bell(link, SystemClock(), stopped.is_set, ahead.prepare):
+            return RunCancelled.exit_code if stopped.is_set() else 0
+        with watcher, run.failure_reported(runner):
+            outcome = runner.run(request) if ahead.prepared is None else runner.start(ahead.prepared)
+        run.describe(workbench, outcome, runner.merge())
+    return 0
+
+
+class _Ahead:
+    """The preflight of a run before its moment. What is wrong then may be right at the bell, which looks again."""
+
+    def __init__(self, workbench: Workbench, runner: Runner, request: RunRequest) -> None:
+        self._settings = workbench.settings
+        self._runner = runner
+        self._request = request
+        self.prepared: Prepared | None = None
+
+    def warm(self) -> None:
+        """Have everything imported, opened and read once; what counts is prepared when the order has come."""
+        self.prepare()
+        self.prepared = None
+
+    def prepare(self) -> None:
+        if not self._settings.lake_dir.is_dir():
+            return  # an installation that was never used is set up by its first run
+        try:
+            self.prepared = self._runner.prepare(self._request)
+        except WorkbenchError:
+            self.prepared = None  # the same is found, told and recorded at the bell, if it is still so
+
+
+@contextlib.contextmanager
+def _noticed() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set beside what they do anyway, so that the wait for the bell ends."""
+    event = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def notice(number: int, frame: FrameType | None) -> None:
+        event.set()
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    for number in before:
+        signal.signal(number, notice)
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,135 @@
+"""The kernel itself: IPython's, told which cell it runs, with its printing limited and its silent faults watched.
+
+The same in a forked kernel (:mod:`workbench.jobs.zygote`) and in an ordinary process, which runs this module.
+The runner's word about a cell comes in the metadata of its execute request, the kernel's in that of the reply:
+any other Jupyter client may drive these kernels without knowing of either.
+"""
+
+# ipykernel has no types:
+# mypy: disable-error-code="no-untyped-call"
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any, NoReturn
+
+import zmq
+from ipykernel.ipkernel import IPythonKernel
+from ipykernel.kernelapp import IPKernelApp
+from traitlets.config import Config
+
+from workbench.jobs import commands
+from workbench.jobs.streams import meter
+from workbench.jobs.watch import Watch
+
+METADATA = "workbench"  # the key of ours in a message's metadata
+_JOIN_S = 1.0
+
+
+class Kernel(IPythonKernel):
+    """IPython's kernel for one production notebook."""
+
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**traits)
+        self._watch = Watch()
+        self._watch.install()
+        meter.broken = lambda reason: self._watch.fault(reason, log=True)
+        assert self.shell is not None
+        commands.install(self.shell)
+        self.shell.ask_exit = _leave  # exit() and quit() fail the cell, as sys.exit() does
+
+    def start(self) -> None:
+        super().start()
+        if os.name == "posix":
+            # A loop that handles any signal is woken by all of them. ipykernel cancels an interrupted async cell
+            # with a callback that does not wake it: the cell would sleep on until something else happens.
+            loop: Any = self.io_loop
+            loop.asyncio_loop.add_signal_handler(signal.SIGWINCH, _nothing)
+
+    async def execute_request(self, stream: Any, ident: Any, parent: dict[str, Any]) -> None:
+        order = (parent.get("metadata") or {}).get(METADATA)
+        if order is not None and order.get("closing"):
+            await self._watch.settle()
+        elif order is not None:
+            self._watch.begin(order["cell"])
+            meter.begin(order["cell"], order["allow"], order["log"], order["log_bytes"])
+        await super().execute_request(stream, ident, parent)
+
+    def finish_metadata(self, parent: dict[str, Any], metadata: dict[str, Any], reply: dict[str, Any]) -> Any:
+        metadata = super().finish_metadata(parent, metadata, reply)
+        order = (parent.get("metadata") or {}).get(METADATA)
+        if order is not None:
+            if not order.get("closing"):
+                self._watch.end()
+            metadata[METADATA] = self._watch.report()
+        return metadata
+
+    async def _progressively_terminate_all_children(self) -> None:
+        """Leave them to the guard. ipykernel waits up to half a minute for children nobody reaps."""
+
+
+class KernelApp(IPKernelApp):
+    """Starts and ends a :class:`Kernel`."""
+
+    def init_iopub(self, context: zmq.Context[Any]) -> None:
+        context.setsockopt(
+            zmq.SNDHWM, 0
+        )  # by default the 1,001st message that waits is dropped, the last word included
+        super().init_iopub(context)
+
+
+def application(folder: Path, arguments: list[str], config: Config, **traits: Any) -> KernelApp:
+    """An application that is ready to start; ``folder`` is private to the pool."""
+    config.HistoryManager.enabled = False
+    # A folder of the pool's own: nobody's start-up files or IPython configuration change a production run.
+    profiles = folder / "ipython"
+    profiles.mkdir(exist_ok=True)
+    config.IPKernelApp.ipython_dir = str(profiles)
+    config.IPKernelApp.outstream_class = "workbench.jobs.streams.Stream"
+    app = KernelApp.instance(config=config, kernel_class=Kernel, **traits)
+    app.initialize(arguments)
+    return app
+
+
+def end(app: KernelApp) -> NoReturn:
+    """What the interpreter does at its end, up to the part that a forked process cannot do.
+
+    Threads are joined, exit functions run and the notebook's objects (connections, files) are released.
+    Two things are left out. The destructors of C libraries: some, pyarrow's among them, join threads that
+    stayed behind in the zygote, and abort or wait for ever. And ipykernel's orderly closing of its sockets:
+    it closes them while its control thread still sends, which aborts the process now and then.
+    """
+    for thread in (app.control_thread, app.shell_channel_thread):
+        thread.join(_JOIN_S)
+    atexit.unregister(app.close)
+    threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter itself calls
+    atexit._run_exitfuncs()
+    assert app.shell is not None
+    app.shell.user_ns.clear()
+    gc.collect()
+    os._exit(0)
+
+
+def main(argv: list[str]) -> NoReturn:
+    """Serve one notebook: ``-f CONNECTION_FILE``."""
+    app = application(Path(argv[-1]).parent, argv, Config())
+    app.start()
+    end(app)
+
+
+def _nothing() -> None:
+    """Handle a signal that needs nothing done."""
+
+
+def _leave() -> NoReturn:
+    raise SystemExit
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

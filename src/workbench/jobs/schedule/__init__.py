@@ -1,0 +1,1 @@
+"""What runs when: schedules, the agenda that decides, and the daemon that carries it out."""

@@ -1,0 +1,1 @@
+"""JupyterLab's own scheduling screen (jupyter-scheduler) on our runner: a click gets what ``workbench run`` gives."""

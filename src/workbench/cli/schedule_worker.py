@@ -57,16 +57,23 @@ def _work(given: Assignment, link: Link) -> int:
         )
         ahead = _Ahead(workbench, runner, request)
         ahead.warm()
-        if not await_bell(link, SystemClock(), stopped.is_set, ahead.prepare):
-            return RunCancelled.exit_code if stopped.is_set() else 0
-        with watcher, run.failure_reported(runner):
-            outcome = runner.run(request) if ahead.prepared is None else runner.start(ahead.prepared)
+        with watcher:
+            try:
+                rung = await_bell(link, SystemClock(), stopped.is_set, ahead.stand_by)
+            except WorkbenchError:
+                ahead.dismiss()
+                raise
+            if not rung:
+                ahead.dismiss()
+                return RunCancelled.exit_code if stopped.is_set() else 0
+            with run.failure_reported(runner):
+                outcome = runner.run(request) if ahead.prepared is None else runner.start(ahead.prepared)
         run.describe(workbench, outcome, runner.merge())
     return 0
 
 
 class _Ahead:
-    """The preflight of a run before its moment. What is wrong then may be right at the bell, which looks again."""
+    """A run before its moment. What is wrong then may be right at the bell, which looks again and tells."""
 
     def __init__(self, workbench: Workbench, runner: Runner, request: RunRequest) -> None:
         self._settings = workbench.settings
@@ -75,17 +82,31 @@ class _Ahead:
         self.prepared: Prepared | None = None
 
     def warm(self) -> None:
-        """Have everything imported, opened and read once; what counts is prepared when the order has come."""
-        self.prepare()
-        self.prepared = None
+        """Have everything imported and read once."""
+        self._prepare()
+        if self._settings.account.broker == "alpaca":
+            import workbench.brokers.alpaca  # noqa: F401
 
-    def prepare(self) -> None:
+    def stand_by(self) -> None:
+        """The order to go has come: open the account, have the first notebook wait in its kernel."""
+        self.dismiss()
+        prepared = self._prepare()
+        if prepared is not None:
+            with contextlib.suppress(WorkbenchError):
+                self.prepared = self._runner.stand_by(prepared)
+
+    def dismiss(self) -> None:
+        """The bell does not ring."""
+        if self.prepared is not None:
+            self._runner.dismiss(self.prepared)
+            self.prepared = None
+
+    def _prepare(self) -> Prepared | None:
         if not self._settings.lake_dir.is_dir():
-            return  # an installation that was never used is set up by its first run
-        try:
-            self.prepared = self._runner.prepare(self._request)
-        except WorkbenchError:
-            self.prepared = None  # the same is found, told and recorded at the bell, if it is still so
+            return None  # an installation that was never used is set up by its first run
+        with contextlib.suppress(WorkbenchError):
+            return self._runner.prepare(self._request)
+        return None
 
 
 @contextlib.contextmanager

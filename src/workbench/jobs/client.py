@@ -48,12 +48,18 @@ class CellClient(NotebookClient):
         """Tell the kernel that the notebook is over; its closing record."""
         assert isinstance(self.kc, PoolKernelClient)
         self.kc.order = {"closing": True}
-        request = self.kc.execute("", silent=True, store_history=False)
+        reply = await self.silently("")
+        record: dict[str, Any] = reply["metadata"].get("workbench", {})
+        return record
+
+    async def silently(self, code: str) -> dict[str, Any]:
+        """Have the kernel run code that is no cell; its reply."""
+        assert isinstance(self.kc, PoolKernelClient)
+        request = self.kc.execute(code, silent=True, store_history=False)
         while True:
-            reply = await self.kc.get_shell_msg()
+            reply: dict[str, Any] = await self.kc.get_shell_msg()
             if reply["parent_header"].get("msg_id") == request:
-                record: dict[str, Any] = reply["metadata"].get("workbench", {})
-                return record
+                return reply
 
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
         self.heard = self._job.clock.monotonic()

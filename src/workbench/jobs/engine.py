@@ -10,6 +10,7 @@ nbclient, nbformat and papermill cost half a second: they are imported when the 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -57,6 +58,34 @@ class NotebookResult:
     state: Literal["succeeded"] = "succeeded"
 
 
+class Gate:
+    """Holds a notebook back between the start of its kernel and its first cell, until another thread opens it."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()  # the kernel is there, or there will be none
+        self._lock = threading.Lock()
+        self._open = False
+        self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    def open(self) -> None:
+        """Let the notebook begin."""
+        with self._lock:
+            self._open = True
+            if self._waiter is not None:
+                loop, event = self._waiter
+                loop.call_soon_threadsafe(event.set)
+
+    async def passed(self) -> None:
+        """Wait until it is open."""
+        event = asyncio.Event()
+        with self._lock:
+            if self._open:
+                event.set()
+            self._waiter = asyncio.get_running_loop(), event
+        self.reached.set()
+        await event.wait()
+
+
 @dataclass(frozen=True)
 class Job:
     """One notebook to run: all that the engine has to know beside the notebook itself."""
@@ -78,6 +107,8 @@ class Job:
     clock: Clock = field(default_factory=SystemClock)
     limits: OutputLimits = field(default_factory=OutputLimits)
     redaction: Redaction = field(default_factory=lambda: Redaction({}))
+    gate: Gate | None = None
+    ahead: str = ""
     is_command: bool = False  # papermill itself then reports a failed cell and marks it in the output
     results: list[NotebookResult] = field(default_factory=list)
 
@@ -107,6 +138,8 @@ def execute(
     cancel: threading.Event | None = None,
     on_cell: Callable[[CellProgress], None] | None = None,
     clock: Clock | None = None,
+    gate: Gate | None = None,
+    ahead: str = "",
 ) -> NotebookResult:
     """Run ``notebook`` with ``parameters`` and save it as ``output``, whatever happens.
 
@@ -133,6 +166,12 @@ def execute(
         that leaves it at Python's own handling.
     on_cell
         Called at the start and at the end of every code cell, and for the cells that never ran.
+    gate
+        Where to wait, with everything ready, before the first cell runs and anything is written. Time counts from
+        there.
+    ahead
+        Code that the kernel runs silently before the gate, to have open what the first cells need. If it fails,
+        nothing is open.
 
     Raises
     ------
@@ -161,6 +200,8 @@ def execute(
         on_cell=on_cell or (lambda progress: None),
         clock=clock or SystemClock(),
         redaction=Redaction(parameters),
+        gate=gate,
+        ahead=ahead,
     )
     try:
         papermill.execute_notebook(

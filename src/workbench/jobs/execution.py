@@ -16,7 +16,7 @@ from nbformat import NotebookNode
 
 from workbench.errors import JobError, KernelDied, NotebookFailed, RunCancelled, StepTimeout
 from workbench.jobs.client import CellClient
-from workbench.jobs.engine import Job, NotebookResult
+from workbench.jobs.engine import Gate, Job, NotebookResult
 from workbench.jobs.managers import PoolKernelClient
 from workbench.jobs.record import Record
 from workbench.jobs.tags import may_raise, runs, timeout_s
@@ -57,16 +57,21 @@ class _Execution:
         self._client = CellClient(nb, job, self._manager)
         self._index: int | None = None  # of the code cell that is running
         self._over = False  # whether every cell has run
+        self._waiting = job.gate is not None
         self._hung = False  # whether the running cell ignored its interruption
         self._death: asyncio.Task[int] | None = None
 
     async def run(self) -> NotebookResult:
         self._stop = asyncio.create_task(self._wait_for_stop())
         error: JobError | None = None
+        if self._job.gate is not None:
+            await self._stand_by(self._job.gate)
+            self._waiting = False
         try:
             self._record.start()
-            await self._unless_stopped(self._start())
-            await self._unless_stopped(self._connect())
+            if self._job.gate is None:
+                await self._unless_stopped(self._start())
+                await self._unless_stopped(self._connect())
             for index in range(len(self._nb.cells)):
                 await self._cell(index)
             self._over = True
@@ -86,6 +91,19 @@ class _Execution:
             await self._end_kernel()
             self._end_record(error)
         return NotebookResult(self._record.seconds, self._record.cells)
+
+    async def _stand_by(self, gate: Gate) -> None:
+        """Get the kernel ready, and wait at the gate. What goes wrong before it leaves nothing behind."""
+        try:
+            await self._unless_stopped(self._start())
+            await self._unless_stopped(self._connect())
+            if self._job.ahead:
+                await self._unless_stopped(self._client.silently(self._job.ahead))
+            await self._unless_stopped(gate.passed())
+        except BaseException:
+            self._stop.cancel()
+            await self._end_kernel()
+            raise
 
     # ---- beginning and end -----------------------------------------------------------------------
 
@@ -169,7 +187,8 @@ class _Execution:
             if not death.done():
                 await self._manager.signal_kernel(signal.SIGKILL)
             await death
-            self._keep_logs()
+            if not self._waiting:  # one that never began leaves nothing behind
+                self._keep_logs()
         if self._client.kc is not None:
             self._client.kc.stop_channels()
         await self._manager.cleanup_resources()
@@ -320,6 +339,8 @@ class _Execution:
         job, record = self._job, self._record
         if job.cancel.is_set():
             return RunCancelled("cancelled")
+        if self._waiting:
+            return None  # nobody has said yet that it may begin
         if job.timeout_s is not None and record.seconds >= job.timeout_s:
             return StepTimeout(f"ran longer than {job.timeout_s:g} s")
         if self._index is None:

@@ -56,6 +56,7 @@ class Record:
 
     def start(self) -> None:
         """Clear what an earlier run left in the notebook, and save it."""
+        self._started, self._started_at = self._job.clock.monotonic(), self._job.clock.now()
         about = self._nb.metadata.papermill
         about["output_path"] = str(self._job.output) if self._job.output else about.get("output_path")
         about.update(start_time=self._started_at.isoformat(), end_time=None, duration=None, exception=None)

@@ -85,6 +85,7 @@ class Prepared:
     binding: Binding
     promotion: Mapping[str, Any]
     provenance: Mapping[str, Any]
+    steps: Steps | None = None  # whose first stands by
 
 
 class Runner:
@@ -148,7 +149,9 @@ class Runner:
             allow_dirty=request.allow_dirty,
             strategies=[] if chosen is None else [str(chosen)],
         )
-        session = self._session(request.session, binding)
+        # The scheduler starts a job when the session has closed: its first step fetches the session's data.
+        fetches = request.origin.trigger == "schedule" and not pipeline.steps[0].orders
+        session = self._session(request.session, binding, fetches=fetches)
         key = RunKey(self._account(request), pipeline.name, session, request.slot * SLOT)
         may_order = any(step.orders for step in pipeline.steps)
         if may_order:
@@ -158,6 +161,34 @@ class Runner:
         paths = {step.name: pipeline.notebook_path(step) for step in pipeline.steps}
         facts = {**provenance(settings.home, paths), "promotion": dict(promoted)}
         return Prepared(request, pipeline, key, binding.at(session), promoted, facts)
+
+    def stand_by(self, prepared: Prepared) -> Prepared:
+        """Get the first step ready for its moment: account open, kernel connected, notebook read. No cell has run.
+
+        A run that is in the ledger already is left as it is. Call :meth:`start` or :meth:`dismiss` soon: the account
+        is held.
+
+        Raises
+        ------
+        WorkbenchError
+            If that is not possible; nothing is left behind.
+        """
+        key = prepared.key
+        if self._runs.find(key) is not None:
+            return prepared
+        run = RunRecord(
+            run_id=key.run_id, key=key, state=RunState.PREFLIGHT, attempt=1, owner=Owner.current(), created_at="",
+            ended_at=None, parameters={}, provenance={}, folder=self._folder(key), exit_code=None, reason="",
+        )  # fmt: skip
+        steps = self._steps(run, prepared)
+        snapshot = steps.stand_by()
+        facts = dict(prepared.provenance) if snapshot is None else {**prepared.provenance, "data_snapshot": snapshot}
+        return replace(prepared, provenance=facts, steps=steps)
+
+    def dismiss(self, prepared: Prepared) -> None:
+        """Let go of what stands by."""
+        if prepared.steps is not None:
+            prepared.steps.dismiss()
 
     def start(self, prepared: Prepared) -> RunOutcome:
         """Claim and run what was prepared.
@@ -169,7 +200,14 @@ class Runner:
         WorkbenchError
             If the run ended badly; the journal says how, and the same request resumes it.
         """
-        claim = self._claim(prepared)
+        try:
+            claim = self._claim(prepared)
+        except BaseException:
+            self.dismiss(prepared)
+            raise
+        if prepared.steps is not None and (not claim.mine or claim.resumed):
+            self.dismiss(prepared)
+            prepared = replace(prepared, steps=None)
         if not claim.mine:
             asked = json.loads(json.dumps(prepared.binding.record(), default=str))
             return RunOutcome(claim.run, already_done=True, resumed=False, others=asked != claim.run.parameters)
@@ -227,8 +265,8 @@ class Runner:
         known = calendar.first <= day <= min(calendar.last, self._host.clock.now().date())
         return known and not calendar.is_session(day)
 
-    def _session(self, asked: date | None, binding: Binding) -> date:
-        """The session to run for, checked against calendar, clock and data."""
+    def _session(self, asked: date | None, binding: Binding, *, fetches: bool) -> date:
+        """The session to run for, checked against calendar, clock and data; ``fetches``: its data may come later."""
         lake, calendar = self._host.lake, self._host.calendar
         if lake.is_empty():
             self._host.load_sample()
@@ -245,7 +283,7 @@ class Runner:
         calendar.require_session(asked)
         if asked > closed:
             raise ConfigError(f"session {asked} has not closed yet", hint=f"the last closed one is {closed}")
-        if not lake.traded(asked, symbols):
+        if not fetches and not lake.traded(asked, symbols):
             coverage = lake.coverage(symbols)
             spans = ", ".join(f"{n} {r['first']:%Y-%m-%d} to {r['last']:%Y-%m-%d}" for n, r in coverage.iterrows())
             raise ConfigError(f"no data for session {asked}", hint=f"the lake has {spans}")
@@ -272,6 +310,7 @@ class Runner:
             provenance=prepared.provenance,
             steps=[(step.name, step.notebook) for step in prepared.pipeline.steps],
             origin=prepared.request.origin,
+            running=prepared.steps is not None,
         )
 
     def _folder(self, key: RunKey) -> str:
@@ -304,11 +343,11 @@ class Runner:
         """Run what is left of a run and record how it ended."""
         self._html.start()  # its imports overlap with the first notebook
         folder = self._host.settings.home / run.folder
-        job = Job(run, prepared.pipeline, prepared.binding, prepared.promotion.get("code", {}))
-        steps = Steps(self._host, self._pool, self._html, self._watcher, job, self._cancel)
+        steps = prepared.steps or self._steps(run, prepared)
         try:
-            unseal(folder)
-            self._runs.set_state(run.run_id, RunState.RUNNING, attempt=run.attempt)
+            if prepared.steps is None:
+                unseal(folder)
+                self._runs.set_state(run.run_id, RunState.RUNNING, attempt=run.attempt)
             steps.execute()
             self._runs.set_state(run.run_id, RunState.SUCCEEDED, exit_code=0, attempt=run.attempt)
         except BaseException as error:
@@ -316,6 +355,10 @@ class Runner:
             raise
         finally:
             self._seal(run, folder)
+
+    def _steps(self, run: RunRecord, prepared: Prepared) -> Steps:
+        job = Job(run, prepared.pipeline, prepared.binding, prepared.promotion.get("code", {}))
+        return Steps(self._host, self._pool, self._html, self._watcher, job, self._cancel)
 
     def _record_failure(self, run: RunRecord, error: BaseException) -> None:
         state, code = _verdict(error)

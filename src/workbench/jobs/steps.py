@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,12 +14,13 @@ from workbench.clock import Clock
 from workbench.errors import KernelDied, NotebookFailed, RunCancelled, StepTimeout
 from workbench.jobs import promotion
 from workbench.jobs.binding import Binding
-from workbench.jobs.engine import CellProgress, execute
+from workbench.jobs.engine import CellProgress, Gate, execute
 from workbench.jobs.gateway_thread import GatewayThread
 from workbench.jobs.kernels import KernelPool
 from workbench.jobs.pages import HtmlWriter
 from workbench.jobs.pipelines import Pipeline, Step
 from workbench.jobs.pulse import Pulse, StopSignal
+from workbench.jobs.staged import StagedNotebook
 from workbench.journal import Journal, RunJournal, RunRecord
 from workbench.journal.states import StepState
 from workbench.settings import Settings
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from workbench.data.lake import Lake
     from workbench.trading.gateway import GatewayParts
 
+# Leaves no name behind in the notebook's namespace.
+_OPEN_AHEAD = "__import__('workbench.app').app.open_ahead()"
 _RETRIED = (NotebookFailed, KernelDied, StepTimeout)
 
 
@@ -71,7 +75,10 @@ class Job:
 
 
 class Steps:
-    """The steps of one attempt."""
+    """The steps of one attempt.
+
+    While one notebook runs, the next one waits at its gate: its kernel is connected and has opened the lake.
+    """
 
     def __init__(
         self, host: Host, pool: KernelPool, html: HtmlWriter, watcher: Watcher, job: Job, cancel: threading.Event
@@ -87,6 +94,11 @@ class Steps:
         self._cancel = cancel
         self._runs = RunJournal(host.journal)
         self._started = host.clock.monotonic()
+        self._stop = StopSignal(cancel)
+        self._pulse = Pulse(host.settings.journal_file, host.clock, job.run, self._stop)
+        self._staged: dict[str, StagedNotebook] = {}
+        self._opened: GatewayThread | None = None  # of the first step, if it stands by
+        self._claimed_running = False
 
     def execute(self) -> None:
         """Do what is not done yet, in order.
@@ -96,51 +108,90 @@ class Steps:
         WorkbenchError
             Of the step that failed; the later ones have not run.
         """
-        stop = StopSignal(self._cancel)
-        with Pulse(self._host.settings.journal_file, self._host.clock, self._run, stop) as pulse:
-            for number, step in enumerate(self._pipeline.steps):
-                done = {s.name for s in self._runs.steps(self._run.run_id) if s.state is StepState.OK}
-                if step.name not in done:
-                    self._watcher.step(self._run, step, number, len(self._pipeline.steps))
-                    self._with_retries(step, number, pulse, stop)
+        self._started = self._host.clock.monotonic()
+        for staged in self._staged.values():
+            staged.begin()
+        done = {s.name for s in self._runs.steps(self._run.run_id) if s.state is StepState.OK}
+        waiting = [step for step in self._pipeline.steps if step.name not in done]
+        with self._pulse as pulse:
+            try:
+                for step, following in zip(waiting, [*waiting[1:], None], strict=True):
+                    self._watcher.step(self._run, step, self._number(step), len(self._pipeline.steps))
+                    self._with_retries(step, following)
+            finally:
+                self._unstage()
         if pulse.failure is not None:
             raise pulse.failure
 
-    def _with_retries(self, step: Step, number: int, pulse: Pulse, stop: StopSignal) -> None:
+    def stand_by(self) -> int | None:
+        """Get the first step ready for its moment: account open, kernel connected, notebook read. No cell has run.
+
+        The run need not be claimed yet; who claims it says that the first step is running. Returns the data snapshot
+        that is pinned, if the step may order.
+
+        Raises
+        ------
+        WorkbenchError
+            If that is not possible; nothing is left behind.
+        """
+        step = self._pipeline.steps[0]
+        self._html.start()
+        snapshot = self._host.lake.snapshot() if step.orders else None
+        try:
+            self._opened = None if snapshot is None else self._gateway(snapshot)
+            self._stage(step, ahead=True).require_ready()
+        except BaseException:
+            self.dismiss()
+            raise
+        self._claimed_running = True
+        return snapshot
+
+    def dismiss(self) -> None:
+        """Let go of what stands by; nothing has run."""
+        self._unstage()
+        if self._opened is not None:
+            self._opened.stop()
+            self._opened = None
+
+    # ---- one step --------------------------------------------------------------------------------
+
+    def _with_retries(self, step: Step, following: Step | None) -> None:
         """Run a step, again if the pipeline says so; never after a step that may order has handed in anything."""
         for left in range(step.retries, -1, -1):
             try:
-                self._runs.set_step(self._run.run_id, step.name, StepState.RUNNING)
-                self._step(step, number, pulse, stop)
+                if not self._claimed_running:
+                    self._runs.set_step(self._run.run_id, step.name, StepState.RUNNING)
+                self._claimed_running = False
+                self._step(step, following)
             except BaseException as error:
                 self._runs.set_step(self._run.run_id, step.name, StepState.ERROR, str(error))
                 spent = step.orders and self._runs.has_side_effects(self._run.run_id)
                 if not left or spent or not isinstance(error, _RETRIED):
                     raise
-                self._pause(step.retry_delay_s, stop)
+                self._pause(step.retry_delay_s)
             else:
                 self._runs.set_step(self._run.run_id, step.name, StepState.OK)
                 return
 
-    def _step(self, step: Step, number: int, pulse: Pulse, stop: StopSignal) -> None:
-        promotion.require_same(self._pipeline, step, self._code)
-        output = self._host.settings.home / self._run.folder / f"{number + 1:02}_{step.name}.ipynb"
-        pulse.step(step.name, orders=False)
-        gateway = self._gateway(stop) if step.orders else None
+    def _step(self, step: Step, following: Step | None) -> None:
+        output = self._output(step)
+        gateway, self._opened = self._opened, None
+        self._pulse.step(step.name, orders=False)
+        if gateway is None and step.orders:
+            gateway = self._gateway(self._snapshot())
         try:
             try:
-                pulse.step(step.name, orders=step.orders)
-                self._pool.prestart(2)  # one for this step, one to be ready for what comes next
-                self._notebook(step, output, pulse, stop)
+                self._pulse.step(step.name, orders=step.orders)
+                self._notebook(step, following)
             finally:
-                pulse.step(step.name, orders=False)
+                self._pulse.step(step.name, orders=False)
                 if gateway is not None:
                     gateway.stop()  # raises what the gateway failed with, which explains any cell error
                 if output.exists():
                     self._html.submit(output)
         except RunCancelled as error:
-            if stop.reason:
-                raise type(error)(f"{error.message}: {stop.reason}", hint=error.hint) from error
+            if self._stop.reason:
+                raise type(error)(f"{error.message}: {self._stop.reason}", hint=error.hint) from error
             raise
         if step.orders and not self._runs.has_side_effects(self._run.run_id):
             raise NotebookFailed(
@@ -148,24 +199,58 @@ class Steps:
                 hint="propose a plan, or say why not: wb.stand_aside('no data yet')",
             )
 
-    def _notebook(self, step: Step, output: Path, pulse: Pulse, stop: StopSignal) -> None:
-        note = pulse.watcher(step.name)
+    def _notebook(self, step: Step, following: Step | None) -> None:
+        """Run a step's notebook, and have the next one get ready meanwhile."""
+        staged = self._staged.pop(step.name, None) or self._stage(step, ahead=False)
+        try:
+            staged.begin()
+            if following is not None and self._pipeline.timeout_s is None:
+                self._stage(following, ahead=True)
+        finally:
+            staged.finish()
 
-        def on_cell(progress: CellProgress) -> None:
-            note(progress)
-            self._watcher.cell(progress)
+    # ---- notebooks at their gates ----------------------------------------------------------------
 
-        execute(
+    def _stage(self, step: Step, *, ahead: bool) -> StagedNotebook:
+        """Start a step's kernel and hold its notebook at the gate; ``ahead`` opens what its first cells need."""
+        promotion.require_same(self._pipeline, step, self._code)
+        self._pool.prestart(2)  # one for this step, one to be ready for what comes next
+        cancel, gate = StopSignal(self._stop), Gate()
+        work = partial(
+            execute,
             self._pipeline.notebook_path(step),
-            output,
+            self._output(step),
             dict(self._binding.steps[step.name]),
             pool=self._pool,
             env=self._environment(step),
             cwd=self._host.settings.home,
             timeout_s=self._time_left(step),
-            cancel=stop,
-            on_cell=on_cell,
+            stall_s=step.stall_s,
+            cancel=cancel,
+            on_cell=self._on_cell(step),
+            gate=gate,
+            ahead=_OPEN_AHEAD if ahead else "",
         )
+        staged = StagedNotebook(gate, cancel, work)
+        self._staged[step.name] = staged
+        staged.start()
+        if not ahead:
+            del self._staged[step.name]
+        return staged
+
+    def _unstage(self) -> None:
+        for staged in self._staged.values():
+            staged.dismiss()
+        self._staged.clear()
+
+    def _on_cell(self, step: Step) -> Callable[[CellProgress], None]:
+        note = self._pulse.watcher(step.name)
+
+        def on_cell(progress: CellProgress) -> None:
+            note(progress)
+            self._watcher.cell(progress)
+
+        return on_cell
 
     def _time_left(self, step: Step) -> float:
         """Seconds for a step: its own limit, or what is left of the whole run's."""
@@ -176,22 +261,32 @@ class Steps:
             raise StepTimeout(f"{self._pipeline.name} ran longer than {self._pipeline.timeout_s:g} s")
         return min(step.timeout_s, left)
 
-    def _pause(self, seconds: float, stop: StopSignal) -> None:
+    def _pause(self, seconds: float) -> None:
         until = self._host.clock.monotonic() + seconds
         while (left := until - self._host.clock.monotonic()) > 0:
-            if stop.is_set():
+            if self._stop.is_set():
                 raise RunCancelled("cancelled while a step waited to be tried again")
             self._host.clock.sleep(min(left, 0.1))
 
-    def _gateway(self, stop: StopSignal) -> GatewayThread:
-        """Pin the data this run trades on, once for all its attempts, and open its account."""
-        run = self._run
-        known = self._runs.run(run.run_id)
+    def _number(self, step: Step) -> int:
+        return self._pipeline.steps.index(step)
+
+    def _output(self, step: Step) -> Path:
+        return self._host.settings.home / self._run.folder / f"{self._number(step) + 1:02}_{step.name}.ipynb"
+
+    def _snapshot(self) -> int:
+        """Pin the data this run trades on, once for all its attempts."""
+        known = self._runs.run(self._run.run_id)
         assert known is not None
-        snapshot = known.provenance.get("data_snapshot")
+        snapshot: int | None = known.provenance.get("data_snapshot")
         if snapshot is None:
             snapshot = self._host.lake.snapshot()
-            self._runs.add_provenance(run.run_id, "data_snapshot", snapshot)
+            self._runs.add_provenance(self._run.run_id, "data_snapshot", snapshot)
+        return snapshot
+
+    def _gateway(self, snapshot: int) -> GatewayThread:
+        """Open the run's account."""
+        run = self._run
         gateway = GatewayThread(
             self._host.settings,
             self._host.clock,
@@ -200,7 +295,7 @@ class Steps:
             lambda: replace(
                 self._host.gateway_parts(run.key.account, run.key.session, snapshot), interrupted=self._cancel.is_set
             ),
-            lambda: stop.stop("the gateway has failed"),
+            lambda: self._stop.stop("the gateway has failed"),
         )
         gateway.start()
         return gateway

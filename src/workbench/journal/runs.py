@@ -35,12 +35,14 @@ class RunJournal(Leases):
         provenance: Mapping[str, Any],
         steps: Sequence[tuple[str, str]],
         origin: Origin = _BY_HAND,
+        running: bool = False,
     ) -> Claim:
         """Claim a run, or take over one that failed or that its process left unfinished.
 
         ``steps`` are (name, notebook). A run that succeeded is returned with ``mine`` False. A failed or
         abandoned one is resumed: same run id, next attempt, finished steps kept. With other parameters it
         starts over, unless it has proposed orders already. One that waits in the queue, or was put aside, is begun.
+        ``running`` says that a new run is RUNNING its first step from here on, without a commit for each.
 
         Raises
         ------
@@ -53,12 +55,12 @@ class RunJournal(Leases):
             row = _run_row(connection, key)
             if row is None:
                 self._insert(connection, key, owner, RunState.PREFLIGHT, run_id, folder, origin)
-                return self._begin(connection, key, owner, parameters, provenance, steps, origin)
+                return self._begin(connection, key, owner, parameters, provenance, steps, origin, running)
             run = _run(row)
             if run.state is RunState.SUCCEEDED:
                 return Claim(run, mine=False, resumed=False)
-            if run.state is RunState.QUEUED or not self.steps(run.run_id):
-                return self._begin(connection, key, owner, parameters, provenance, steps, origin)
+            if not self._has_begun(run.run_id):
+                return self._begin(connection, key, owner, parameters, provenance, steps, origin, running)
             if run.state.is_active and run.owner != owner and self._is_worked_on(row):
                 raise RunOverlap(
                     f"{key.pipeline} for {key.session} is already running as {run.run_id}"
@@ -106,7 +108,7 @@ class RunJournal(Leases):
             row = _run_row(connection, key)
             if row is None:
                 self._insert(connection, key, owner, state, key.run_id, folder, origin)
-            elif self.steps(row["run_id"]):
+            elif self._has_begun(row["run_id"]):
                 return _run(row)
             code = ConfigError.exit_code if state is RunState.REJECTED else 0
             connection.execute(
@@ -282,6 +284,11 @@ class RunJournal(Leases):
         assert run is not None
         return int(last) + (run.state is RunState.SUCCEEDED)
 
+    def _has_begun(self, run_id: str) -> bool:
+        """Whether anybody has ever claimed it."""
+        sql = "SELECT 1 FROM run_events WHERE run_id=? AND state=? LIMIT 1"
+        return bool(self._journal.read(sql, (run_id, RunState.PREFLIGHT.value)))
+
     def _insert(
         self, connection: sqlite3.Connection, key: RunKey, owner: Owner, state: RunState, run_id: str, folder: str,
         origin: Origin,
@@ -307,6 +314,7 @@ class RunJournal(Leases):
         provenance: Mapping[str, Any],
         steps: Sequence[tuple[str, str]],
         origin: Origin,
+        running: bool,
     ) -> Claim:
         """The first attempt of a run whose row is there."""
         run = _run(_run_row(connection, key))
@@ -323,6 +331,13 @@ class RunJournal(Leases):
             [(run.run_id, name, i, notebook, StepState.PENDING.value) for i, (name, notebook) in enumerate(steps)],
         )
         self._event(connection, run.run_id, RunState.PREFLIGHT, 1, "claimed")
+        if running:
+            connection.execute("UPDATE runs SET state=? WHERE run_id=?", (RunState.RUNNING.value, run.run_id))
+            connection.execute(
+                "UPDATE steps SET state=?, started_at=? WHERE run_id=? AND ordinal=0",
+                (StepState.RUNNING.value, self._journal.now(), run.run_id),
+            )
+            self._event(connection, run.run_id, RunState.RUNNING, 1, "")
         return Claim(_run(_run_row(connection, key)), mine=True, resumed=False)
 
     def _require_no_orders(self, connection: sqlite3.Connection, run: RunRecord) -> None:

@@ -1,0 +1,63 @@
+"""A notebook that waits at its gate, in a thread of its own, with its kernel ready."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from workbench.errors import RunCancelled
+from workbench.jobs.engine import Gate
+
+
+class StagedNotebook:
+    """One notebook between the start of its kernel and its end.
+
+    Parameters
+    ----------
+    cancel
+        Stops this notebook and no other.
+    work
+        Runs it, and waits at ``gate`` before the first cell.
+    """
+
+    def __init__(self, gate: Gate, cancel: threading.Event, work: Callable[[], object]) -> None:
+        self._gate = gate
+        self._cancel = cancel
+        self._work = work
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="notebook", daemon=True)
+
+    def start(self) -> None:
+        """Start its kernel; does not wait for it."""
+        self._thread.start()
+
+    def require_ready(self) -> None:
+        """Wait until it stands at the gate; raises what kept it from getting there."""
+        self._gate.reached.wait()
+        if self._error is not None:
+            raise self._error
+
+    def begin(self) -> None:
+        """Open the gate."""
+        self._gate.open()
+
+    def finish(self) -> None:
+        """Wait for its end; raises what it ended with."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def dismiss(self) -> None:
+        """End it before its first cell; raises what went wrong with it, if anything did."""
+        self._cancel.set()
+        self._thread.join()
+        if self._error is not None and not isinstance(self._error, RunCancelled):
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # carried to the thread that waits, which raises it
+            self._error = error
+        finally:
+            self._gate.reached.set()

@@ -1,0 +1,131 @@
+"""A run that stands by for its moment: everything is open, and nothing has happened."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+from support.homes import make_home
+
+from workbench.app import Workbench, open_workbench
+from workbench.errors import RunCancelled
+from workbench.jobs.kernels import KernelPool
+from workbench.jobs.pages import HtmlWriter
+from workbench.jobs.preload import PRELOAD
+from workbench.jobs.runner import Runner, RunRequest
+from workbench.journal import RunJournal
+from workbench.journal.states import RunState
+
+SESSION = date(2013, 2, 28)
+PIPELINE = """
+description = "One order"
+[[steps]]
+name = "order"
+notebook = "order.ipynb"
+orders = true
+[[steps]]
+name = "look"
+notebook = "look.ipynb"
+"""
+ORDER = (
+    "import workbench\n"
+    "wb = workbench.open(session=session)\n"
+    "outcome = wb.propose(wb.orders([wb.ticket('AAPL', 'buy', 1)]))"
+)
+
+
+class Silent:
+    def step(self, *_: object) -> None: ...
+
+    def cell(self, *_: object) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_home(tmp_path_factory.mktemp("stand_by") / "home")
+    session = f'session: "date" = "{SESSION}"  # the session'
+    for name, code in (("order", ORDER), ("look", "session")):
+        cells = [
+            {"cell_type": "code", "id": f"c{n}", "metadata": {"tags": tags}, "source": source,
+             "execution_count": None, "outputs": []}
+            for n, (tags, source) in enumerate([(["parameters"], session), ([], code)])
+        ]  # fmt: skip
+        notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+        (folder / "pipelines" / f"{name}.ipynb").write_text(json.dumps(notebook))
+    (folder / "pipelines" / "bell.toml").write_text(PIPELINE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[KernelPool]:
+    with KernelPool(PRELOAD, ("XNYS",)) as kernels:
+        yield kernels
+
+
+@pytest.fixture
+def workbench(home: Path) -> Iterator[Workbench]:
+    opened = open_workbench(start=home, env={})
+    opened.load_sample()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def cancel() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def runner(workbench: Workbench, pool: KernelPool, cancel: threading.Event) -> Iterator[Runner]:
+    with HtmlWriter() as html:
+        yield Runner(workbench, pool, html, Silent(), cancel)
+
+
+def request(account: str) -> RunRequest:
+    return RunRequest("bell", SESSION, account=account, allow_dirty=True)
+
+
+def test_what_stands_by_runs_as_if_it_had_been_started_then(runner: Runner, workbench: Workbench, home: Path) -> None:
+    prepared = runner.stand_by(runner.prepare(request("ready")))
+    runs = RunJournal(workbench.journal)
+    assert runs.find(prepared.key) is None
+    assert not (home / "data" / "runs" / "bell").exists()
+    outcome = runner.start(prepared)
+    assert outcome.run.state is RunState.SUCCEEDED
+    assert [step.state.value for step in runs.steps(outcome.run.run_id)] == ["ok", "ok"]
+    assert outcome.run.provenance["data_snapshot"] == workbench.lake.snapshot()
+    events = workbench.journal.read("SELECT state FROM run_events WHERE run_id=?", (outcome.run.run_id,))
+    assert [row["state"] for row in events] == ["preflight", "running", "succeeded"]
+    orders = workbench.journal.read("SELECT symbol FROM intents WHERE account='ready'")
+    assert [row["symbol"] for row in orders] == ["AAPL"]
+    assert runner.run(request("ready")).already_done
+
+
+def test_what_is_dismissed_leaves_nothing_and_frees_the_account(runner: Runner, workbench: Workbench) -> None:
+    prepared = runner.stand_by(runner.prepare(request("dismissed")))
+    runner.dismiss(prepared)
+    runs = RunJournal(workbench.journal)
+    assert runs.find(prepared.key) is None
+    (lease,) = workbench.journal.read("SELECT expires_at FROM leases WHERE name LIKE '%dismissed'")
+    assert lease["expires_at"] <= workbench.journal.now()  # given back
+
+
+def test_a_cancelled_stand_by_is_a_cancelled_run(runner: Runner, workbench: Workbench, cancel: threading.Event) -> None:
+    prepared = runner.stand_by(runner.prepare(request("cancelled")))
+    cancel.set()
+    with pytest.raises(RunCancelled):
+        runner.start(prepared)
+    run = RunJournal(workbench.journal).find(prepared.key)
+    assert run is not None
+    assert run.state is RunState.CANCELLED
+
+
+def test_a_run_that_is_in_the_ledger_does_not_stand_by(runner: Runner, workbench: Workbench) -> None:
+    done = runner.run(request("again")).run
+    prepared = runner.stand_by(runner.prepare(request("again")))
+    assert prepared.steps is None
+    assert runner.start(prepared).run.run_id == done.run_id

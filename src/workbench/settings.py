@@ -128,6 +128,23 @@ class ReconcileSettings(_Section):
     lookback_days: Annotated[int, Field(ge=1)] = 10  # of the drop copy
 
 
+class JobSettings(_Section):
+    """How much output of a notebook is kept; what is over it is cut in the notebook and complete in its log."""
+
+    cell_output_kb: Annotated[int, Field(ge=1)] = 1_000
+    run_output_kb: Annotated[int, Field(ge=1)] = 20_000
+    output_log_mb: Annotated[int, Field(ge=1)] = 4_000  # a notebook that prints more is stopped
+
+
+class ScheduleSettings(_Section):
+    """The scheduler: when it gets a job ready, how many run side by side, how long one may take to stop."""
+
+    warm_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 60.0
+    side_by_side: Annotated[int, Field(ge=1, le=64)] = 4  # jobs without orders; those of one account go in turn
+    stop_s: Seconds = 30.0
+    look_s: Seconds = 2.0
+
+
 class PathSettings(_Section):
     """Folders, relative to the file that names them."""
 
@@ -151,6 +168,8 @@ class Settings(_Section):
     risk: RiskSettings = RiskSettings()
     throttle: ThrottleSettings = ThrottleSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
+    jobs: JobSettings = JobSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
     paths: PathSettings = PathSettings()
 
     @property

@@ -266,8 +266,11 @@ def test_the_folder_of_a_finished_run_is_sealed_and_says_what_the_run_was(home: 
 def test_no_secret_of_the_environment_is_anywhere_in_what_a_run_leaves(home: Path) -> None:
     look = "import os; print(sorted(os.environ)); print(os.environ)"
     write_pipeline(home, "nosy", {"look": [look]})
+    given = 'db_password: str = ""'
+    write_notebook(home / "pipelines" / "nosy_look.ipynb", look, "print(db_password)", parameters=given)
     secrets = {name: CANARY for name in ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY", "MY_TOKEN", "DB_PASSWORD")}
-    done = run(home, "nosy", "--session", SESSION, **secrets, DB_URL=f"postgres://ada:{CANARY}@host/db")
+    asked = ("nosy", "--session", SESSION, "-p", f"db_password={CANARY}")
+    done = run(home, *asked, **secrets, DB_URL=f"postgres://ada:{CANARY}@host/db")
     assert done.returncode == 0, done.stderr
     assert CANARY not in done.stdout + done.stderr
     found = [file for file in home.rglob("*") if file.is_file() and CANARY.encode() in file.read_bytes()]

@@ -201,7 +201,7 @@ def test_a_death_in_a_cell(
             scene.clock.ahead += 3600.0  # more than once: a last word of the cell may still be on its way
 
     over = threading.Event()
-    helper = threading.Thread(target=end)
+    helper = threading.Thread(target=end, daemon=True)
     if death.ends != "by itself":
         helper.start()
     with pytest.raises(death.error) as caught:

@@ -49,7 +49,7 @@ def run(
     """
     from workbench.clock import SystemClock
     from workbench.jobs.schedule.daemon import Daemon
-    from workbench.jobs.schedule.dispatcher import Post
+    from workbench.jobs.schedule.dispatcher import Limits, Post
     from workbench.jobs.schedule.events import EventLog
     from workbench.jobs.schedule.worker import ShiftedClock
     from workbench.settings import account_name, load_settings
@@ -65,7 +65,11 @@ def run(
         raise ConfigError("--account is for rehearsals", hint="the configured account is traded; see --rehearse")
     log = EventLog(settings.runs_dir / "scheduler.log", post.clock, sys.stdout, as_json=as_json)
     command = [sys.executable, "-P", "-m", "workbench.cli.schedule_worker"]
-    daemon = Daemon(post, log, command=command, env=_environment(settings), drain=drain)
+    given = settings.schedule
+    limits = Limits(
+        look_s=given.look_s, warm_s=given.warm_s, stop_s=given.stop_s, side_by_side=given.side_by_side
+    )  # fmt: skip
+    daemon = Daemon(post, log, command=command, env=_environment(settings), drain=drain, limits=limits)
     with _signals_to(daemon):
         raise typer.Exit(daemon.run(standby=standby))
 

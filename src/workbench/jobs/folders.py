@@ -13,9 +13,14 @@ RECORD = "run.json"
 
 
 def unseal(folder: Path) -> None:
-    """Make a folder writable again, for a run that is taken up once more; it need not be there yet."""
+    """Make a folder writable again, for a run that is taken up once more; it need not be there yet.
+
+    What a runner was writing when it was killed goes.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     _chmod(folder, folder=0o755, file=0o644)
+    for part in folder.glob(".*.part"):
+        part.unlink()
 
 
 def seal(folder: Path) -> None:

@@ -67,7 +67,7 @@ class KernelPool:
     Parameters
     ----------
     preload
-        Modules that the helper imports before it forks. One that cannot be imported is an error.
+        Modules that the helper imports before it forks, with ``:function`` to be called. One that fails is an error.
     calendars
         Exchanges whose calendar the helper builds, so that no notebook has to.
     env

@@ -15,4 +15,5 @@ PRELOAD = (
     "workbench.strategies.moving_average",
     "workbench.trading.proposal",
     "workbench.reports.report",
+    "workbench.reports.tearsheet:prepare",
 )

@@ -62,6 +62,15 @@ class Redaction:
             clean.unlink(missing_ok=True)
 
 
+def blotted(parameters: Mapping[str, object]) -> dict[str, object]:
+    """The parameters as they may be kept on record.
+
+    >>> blotted({"symbol": "AAPL", "db_password": "hunter2"})
+    {'symbol': 'AAPL', 'db_password': '*****'}
+    """
+    return {name: BLOT if _SECRET_NAME.search(name) and value else value for name, value in parameters.items()}
+
+
 def _texts(value: object) -> Iterable[str]:
     """The strings in a parameter's value."""
     if isinstance(value, str):

@@ -30,6 +30,7 @@ from workbench.jobs.pages import HtmlWriter
 from workbench.jobs.parameters import read_parameters
 from workbench.jobs.pipelines import Pipeline, load_pipeline
 from workbench.jobs.provenance import provenance
+from workbench.jobs.redaction import blotted
 from workbench.jobs.steps import Host, Job, Steps, Watcher
 from workbench.journal import Claim, Ledger, Origin, Owner, RunJournal, RunKey, RunRecord
 from workbench.journal.records import SLOT
@@ -209,7 +210,7 @@ class Runner:
             self.dismiss(prepared)
             prepared = replace(prepared, steps=None)
         if not claim.mine:
-            asked = json.loads(json.dumps(prepared.binding.record(), default=str))
+            asked = json.loads(json.dumps(blotted(prepared.binding.record()), default=str))
             return RunOutcome(claim.run, already_done=True, resumed=False, others=asked != claim.run.parameters)
         self._finish(claim.run, prepared)
         run = self._runs.run(claim.run.run_id)
@@ -306,7 +307,7 @@ class Runner:
             Owner.current(),
             run_id=prepared.key.run_id,
             folder=self._folder(prepared.key),
-            parameters=prepared.binding.record(),
+            parameters=blotted(prepared.binding.record()),
             provenance=prepared.provenance,
             steps=[(step.name, step.notebook) for step in prepared.pipeline.steps],
             origin=prepared.request.origin,

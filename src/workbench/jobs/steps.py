@@ -17,13 +17,14 @@ from workbench.jobs.binding import Binding
 from workbench.jobs.engine import CellProgress, Gate, execute
 from workbench.jobs.gateway_thread import GatewayThread
 from workbench.jobs.kernels import KernelPool
+from workbench.jobs.outputs import OutputLimits
 from workbench.jobs.pages import HtmlWriter
 from workbench.jobs.pipelines import Pipeline, Step
 from workbench.jobs.pulse import Pulse, StopSignal
 from workbench.jobs.staged import StagedNotebook
 from workbench.journal import Journal, RunJournal, RunRecord
 from workbench.journal.states import StepState
-from workbench.settings import Settings
+from workbench.settings import JobSettings, Settings
 
 if TYPE_CHECKING:
     from datetime import date
@@ -226,6 +227,7 @@ class Steps:
             cwd=self._host.settings.home,
             timeout_s=self._time_left(step),
             stall_s=step.stall_s,
+            limits=_limits(self._host.settings.jobs),
             cancel=cancel,
             on_cell=self._on_cell(step),
             gate=gate,
@@ -307,3 +309,9 @@ class Steps:
             "WORKBENCH_STEP": step.name,
             "WORKBENCH_ORDERS": "yes" if step.orders else "",
         }
+
+
+def _limits(settings: JobSettings) -> OutputLimits:
+    return OutputLimits(
+        settings.cell_output_kb * 1000, settings.run_output_kb * 1000, settings.output_log_mb * 1_000_000
+    )  # fmt: skip

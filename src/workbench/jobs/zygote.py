@@ -106,7 +106,10 @@ def _preload(modules: list[str], calendars: list[str]) -> None:
         importlib.import_module(name)
     del sys.modules["debugpy"]
     for name in modules:
-        importlib.import_module(name)
+        module, _, prepare = name.partition(":")
+        imported = importlib.import_module(module)
+        if prepare:
+            getattr(imported, prepare)()
     if calendars:
         from workbench.calendars import calendar
 

@@ -214,6 +214,11 @@ def _monthly(data: TearsheetData) -> list[tuple[int, list[tuple[float | None, fl
     return rows
 
 
+def prepare() -> None:
+    """Compile the template, so that the first tear sheet is as quick as the others."""
+    _environment().get_template("tearsheet.html")
+
+
 def _times(value: float) -> str:
     text = formats.number(value, 1)
     return text if text == formats.GAP else f"{text}\N{MULTIPLICATION SIGN}"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.jobs.scratch import make_scratch
+from workbench.jobs.nbtest.scratch import make_scratch
 from workbench.settings import load_settings
 
 ROOT = Path(__file__).parent

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from workbench.errors import KernelDied, NotebookFailed
-from workbench.jobs import execution
-from workbench.jobs.engine import CellProgress, execute, warm_up
+from workbench.jobs.engine import CellProgress, execute, execution, warm_up
 from workbench.jobs.kernels import KernelPool
 
 Cell = str | tuple[str, list[str]]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.jobs import guard
+from workbench.jobs.nbtest import guard
 
 
 def run(code: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:

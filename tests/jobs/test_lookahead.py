@@ -9,7 +9,7 @@ import pytest
 from workbench import strategies
 from workbench.data.bars import Bars
 from workbench.errors import DataError
-from workbench.jobs.lookahead import check_lookahead
+from workbench.jobs.promotion.lookahead import check_lookahead
 from workbench.strategies.base import Strategy
 
 SESSIONS = 400

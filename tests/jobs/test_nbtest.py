@@ -11,7 +11,7 @@ import pytest
 
 from workbench.errors import ConfigError, RunCancelled
 from workbench.jobs.nbtest import NotebookTest, all_notebooks, find_notebooks, run_tests
-from workbench.jobs.stored import check_stored
+from workbench.jobs.nbtest.stored import check_stored
 from workbench.settings import load_settings
 
 CHECK = "nbval-check-output"

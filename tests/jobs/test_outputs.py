@@ -14,8 +14,8 @@ import pytest
 
 from workbench.errors import ConfigError, JobError, NotebookFailed
 from workbench.jobs.engine import CellProgress, execute, warm_up
+from workbench.jobs.engine.outputs import OutputLimits, Outputs, Screen, head, notice
 from workbench.jobs.kernels import KernelPool
-from workbench.jobs.outputs import OutputLimits, Outputs, Screen, head, notice
 
 Write = Callable[..., Path]
 SMALL = OutputLimits(cell_bytes=1000, run_bytes=2500)

@@ -18,9 +18,9 @@ from workbench.clock import ManualClock
 from workbench.errors import ConfigError, JobError
 from workbench.jobs import scaffold
 from workbench.jobs.pipelines import load_pipeline
-from workbench.jobs.promoting import Promotion, promote
 from workbench.jobs.promotion import lock_file, lock_table, pins, require, strategies_of
-from workbench.jobs.tables import to_toml
+from workbench.jobs.promotion.promoting import Promotion, promote
+from workbench.jobs.promotion.tables import to_toml
 from workbench.settings import load_settings
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

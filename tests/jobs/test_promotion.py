@@ -16,7 +16,7 @@ from workbench import strategies
 from workbench.errors import ConfigError
 from workbench.jobs import promotion
 from workbench.jobs.pipelines import Pipeline, Step, load_pipeline, pipeline_names
-from workbench.jobs.tables import to_toml
+from workbench.jobs.promotion.tables import to_toml
 from workbench.settings import Settings, load_settings
 
 REPOSITORY = Path(__file__).parents[2]

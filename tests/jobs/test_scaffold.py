@@ -15,9 +15,9 @@ from workbench.jobs import scaffold
 from workbench.jobs.binding import bind
 from workbench.jobs.lint import lint
 from workbench.jobs.nbtest import run_tests
+from workbench.jobs.nbtest.stored import check_stored
 from workbench.jobs.parameters import read_parameters
 from workbench.jobs.pipelines import load_pipeline
-from workbench.jobs.stored import check_stored
 from workbench.settings import load_settings
 
 REPOSITORY = Path(__file__).parents[2]

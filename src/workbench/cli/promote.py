@@ -30,7 +30,7 @@ def promote(
     """
     from workbench.cli.test import default_workers, watching
     from workbench.clock import SystemClock
-    from workbench.jobs.promoting import promote as pin
+    from workbench.jobs.promotion.promoting import promote as pin
     from workbench.settings import load_settings
 
     settings = load_settings()

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import ParameterError, nearest
+from workbench.jobs.nbtest.stored import SKIP, TAGS, marks_of
 from workbench.jobs.parameters import TAG, read_cells, read_parameters, source_of
-from workbench.jobs.stored import SKIP, TAGS, marks_of
 
 MAX_CODE_CELLS = 15
 MAX_CELL_LINES = 12

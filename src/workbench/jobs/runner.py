@@ -24,13 +24,13 @@ from workbench.jobs import promotion
 from workbench.jobs.adhoc import name_of, pipeline_of_notebook
 from workbench.jobs.binding import STRATEGY, Binding, bind
 from workbench.jobs.engine import execute
+from workbench.jobs.engine.redaction import blotted
 from workbench.jobs.folders import unseal, write_record
 from workbench.jobs.kernels import KernelPool
 from workbench.jobs.pages import HtmlWriter
 from workbench.jobs.parameters import read_parameters
 from workbench.jobs.pipelines import Pipeline, load_pipeline
 from workbench.jobs.provenance import provenance
-from workbench.jobs.redaction import blotted
 from workbench.jobs.steps import Host, Job, Steps, Watcher
 from workbench.journal import Claim, Ledger, Origin, Owner, RunJournal, RunKey, RunRecord
 from workbench.journal.records import SLOT

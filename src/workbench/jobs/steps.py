@@ -15,9 +15,9 @@ from workbench.errors import KernelDied, NotebookFailed, RunCancelled, StepTimeo
 from workbench.jobs import promotion
 from workbench.jobs.binding import Binding
 from workbench.jobs.engine import CellProgress, Gate, execute
+from workbench.jobs.engine.outputs import OutputLimits
 from workbench.jobs.gateway_thread import GatewayThread
 from workbench.jobs.kernels import KernelPool
-from workbench.jobs.outputs import OutputLimits
 from workbench.jobs.pages import HtmlWriter
 from workbench.jobs.pipelines import Pipeline, Step
 from workbench.jobs.pulse import Pulse, StopSignal

@@ -21,13 +21,13 @@ from workbench.errors import ConfigError, JobError
 from workbench.jobs.binding import bind
 from workbench.jobs.files import write_atomically
 from workbench.jobs.lint import lint
-from workbench.jobs.lookahead import Lookahead, check_lookahead
 from workbench.jobs.nbtest import NotebookTest, run_tests
 from workbench.jobs.parameters import read_cells, read_parameters, source_of
 from workbench.jobs.pipelines import Pipeline, load_pipeline, pipeline_names
 from workbench.jobs.promotion import Pins, code_of, differences, lock_file, lock_table, pins, read_pins, strategies_of
+from workbench.jobs.promotion.lookahead import Lookahead, check_lookahead
+from workbench.jobs.promotion.tables import to_toml
 from workbench.jobs.provenance import provenance
-from workbench.jobs.tables import to_toml
 from workbench.settings import Settings
 
 if TYPE_CHECKING:

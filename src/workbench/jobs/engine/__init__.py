@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.clock import Clock, SystemClock
 from workbench.errors import KernelDied, NotebookFailed, RunCancelled
+from workbench.jobs.engine.outputs import OutputLimits, log_file
+from workbench.jobs.engine.redaction import Redaction
 from workbench.jobs.kernels import KernelPool
-from workbench.jobs.outputs import OutputLimits, log_file
-from workbench.jobs.redaction import Redaction
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -265,7 +265,7 @@ def _papermill() -> Any:
         import papermill.engines
         import papermill.exceptions
 
-        import workbench.jobs.execution  # noqa: F401  # so that the first run does not pay for it
+        import workbench.jobs.engine.execution  # noqa: F401  # so that the first run does not pay for it
     papermill.engines.papermill_engines.register("workbench", WorkbenchEngine)
     logger = logging.getLogger("papermill")
     if not logger.handlers:
@@ -291,7 +291,7 @@ def imports_without(name: str) -> Iterator[None]:
 
 
 def _run(nb: NotebookNode, job: Job) -> None:
-    from workbench.jobs.execution import run
+    from workbench.jobs.engine.execution import run
 
     ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with _signals(job.cancel, *([signal.SIGINT] if ours else [])):

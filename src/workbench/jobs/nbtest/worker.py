@@ -1,4 +1,4 @@
-"""One notebook under nbval, in a process of its own: ``python -m workbench.jobs.nbworker NOTEBOOK RESULT ...``.
+"""One notebook under nbval, in a process of its own: ``python -m workbench.jobs.nbtest.worker NOTEBOOK RESULT ...``.
 
 What nbval 0.11 does not do: end when the kernel dies (it waits for the cell's time-out), end when its parent
 does, and say in one line what is wrong.

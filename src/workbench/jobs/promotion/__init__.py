@@ -1,7 +1,7 @@
 """What production may run: a pipeline whose notebooks, values and strategies are those that were promoted.
 
-``workbench promote`` (:mod:`workbench.jobs.promoting`) tests them and writes ``pipelines/NAME.lock``; the runner
-asks :func:`require` before it claims a run. Only what is executed counts: saving a notebook with other outputs,
+``workbench promote`` (:mod:`workbench.jobs.promotion.promoting`) tests them and writes ``pipelines/NAME.lock``; the
+runner asks :func:`require` before it claims a run. Only what is executed counts: saving a notebook with other outputs,
 or a change of a comment in the pipeline's file, leaves it promoted.
 """
 
@@ -213,7 +213,7 @@ def read_pins(file: Path) -> Pins:
 
 
 def lock_table(pipeline: Pipeline, pinned: Pins) -> dict[str, Any]:
-    """The pinned part of the lock file, to be written by :func:`workbench.jobs.tables.to_toml`."""
+    """The pinned part of the lock file, to be written by :func:`workbench.jobs.promotion.tables.to_toml`."""
     return {
         "format": FORMAT,
         "pipeline": pipeline.name,

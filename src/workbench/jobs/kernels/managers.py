@@ -33,7 +33,7 @@ _POLL_S = 0.02
 
 
 class PoolKernelClient(AsyncKernelClient):
-    """Sends ``order`` along with every cell; :mod:`workbench.jobs.kernel_app` is who reads it."""
+    """Sends ``order`` along with every cell; :mod:`workbench.jobs.kernels.app` is who reads it."""
 
     order: dict[str, Any] | None = None
 
@@ -78,7 +78,7 @@ class PoolKernelManager(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        argv = [sys.executable, "-P", "-m", "workbench.jobs.kernel_app", "-f", "{connection_file}"]
+        argv = [sys.executable, "-P", "-m", "workbench.jobs.kernels.app", "-f", "{connection_file}"]
         return KernelSpec(argv=argv, display_name="Workbench", language="python", interrupt_mode="signal")
 
     @property

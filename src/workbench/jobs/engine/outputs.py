@@ -1,6 +1,6 @@
 """What of a notebook's output is kept: streams as a terminal shows them, and not more than the limits allow.
 
-Two sides keep to one set of limits. The kernel cuts what a cell prints (:mod:`workbench.jobs.streams`), so that
+Two sides keep to one set of limits. The kernel cuts what a cell prints (:mod:`workbench.jobs.kernels.streams`), so that
 two gigabytes never cross a socket; the runner cuts all else (:class:`Outputs`), and whatever a kernel lets pass.
 """
 

@@ -17,10 +17,10 @@ from string import Template
 from typing import Any
 
 from workbench.errors import ConfigError, ParameterError, WorkbenchError
+from workbench.jobs.nbtest.scratch import default_session
+from workbench.jobs.nbtest.stored import CHECK, IGNORE
 from workbench.jobs.parameters import TAG
 from workbench.jobs.pipelines import load_pipeline, pipeline_names
-from workbench.jobs.scratch import default_session
-from workbench.jobs.stored import CHECK, IGNORE
 from workbench.settings import Settings
 
 _LONGEST = 32
@@ -285,7 +285,7 @@ def _outputs(text: str, count: int) -> list[dict[str, Any]]:
 
 
 def _filled(template: str, words: Mapping[str, str]) -> str:
-    text = resources.files("workbench.jobs").joinpath("templates", template).read_text(encoding="utf-8")
+    text = resources.files("workbench.jobs.scaffold").joinpath("templates", template).read_text(encoding="utf-8")
     return Template(text).substitute(words)
 
 

@@ -17,7 +17,7 @@ from workbench.jobs.files import write_atomically
 from workbench.jobs.parameters import read_parameters
 from workbench.jobs.pipelines import Pipeline, load_pipeline, pipeline_names
 from workbench.jobs.promotion import lock_file, lock_table, pins, strategies_of
-from workbench.jobs.tables import to_toml
+from workbench.jobs.promotion.tables import to_toml
 from workbench.settings import CONFIG_NAME, Settings, load_settings
 
 # What a notebook's result depends on. Not: where alerts go, and how a broker is reached.

@@ -23,7 +23,7 @@ _CUSTOMIZE = """\
 import sys
 
 try:
-    from workbench.jobs.guard import install
+    from workbench.jobs.nbtest.guard import install
 except ImportError:  # an interpreter of another environment, started by the notebook
     pass
 else:

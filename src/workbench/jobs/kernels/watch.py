@@ -2,7 +2,7 @@
 
 A notebook that ends is not yet one that worked: a thread or a task may have died alone, the result of a pool
 may never have been looked at, work may still go on. Commands that fail and early exits become exceptions of
-their cell (:mod:`workbench.jobs.kernel_app`); all else is collected here and travels in the reply's metadata,
+their cell (:mod:`workbench.jobs.kernels.app`); all else is collected here and travels in the reply's metadata,
 so that it costs no round trip.
 """
 

@@ -47,7 +47,7 @@ _KERNEL_MODULES = (
     "ipykernel.zmqshell",
     "pdb",
     "tornado.platform.asyncio",
-    "workbench.jobs.kernel_app",
+    "workbench.jobs.kernels.app",
 )
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -246,7 +246,7 @@ def _kernel(request: _Request, folder: Path) -> NoReturn:
     os.environ.update(settings["env"])
     os.chdir(settings["cwd"])
     app.start()
-    from workbench.jobs.kernel_app import end
+    from workbench.jobs.kernels.app import end
 
     end(app)
 
@@ -254,7 +254,7 @@ def _kernel(request: _Request, folder: Path) -> NoReturn:
 def _application(connection: dict[str, Any], folder: Path, name: str) -> Any:
     from traitlets.config import Config
 
-    from workbench.jobs.kernel_app import application
+    from workbench.jobs.kernels.app import application
 
     config = Config()
     config.Session.key = connection["key"].encode()

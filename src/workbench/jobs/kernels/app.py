@@ -1,6 +1,6 @@
 """The kernel itself: IPython's, told which cell it runs, with its printing limited and its silent faults watched.
 
-The same in a forked kernel (:mod:`workbench.jobs.zygote`) and in an ordinary process, which runs this module.
+The same in a forked kernel (:mod:`workbench.jobs.kernels.zygote`) and in an ordinary process, which runs this module.
 The runner's word about a cell comes in the metadata of its execute request, the kernel's in that of the reply:
 any other Jupyter client may drive these kernels without knowing of either.
 """
@@ -24,9 +24,9 @@ from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from traitlets.config import Config
 
-from workbench.jobs import commands
-from workbench.jobs.streams import meter
-from workbench.jobs.watch import Watch
+from workbench.jobs.kernels import commands
+from workbench.jobs.kernels.streams import meter
+from workbench.jobs.kernels.watch import Watch
 
 METADATA = "workbench"  # the key of ours in a message's metadata
 _JOIN_S = 1.0
@@ -91,7 +91,7 @@ def application(folder: Path, arguments: list[str], config: Config, **traits: An
     profiles = folder / "ipython"
     profiles.mkdir(exist_ok=True)
     config.IPKernelApp.ipython_dir = str(profiles)
-    config.IPKernelApp.outstream_class = "workbench.jobs.streams.Stream"
+    config.IPKernelApp.outstream_class = "workbench.jobs.kernels.streams.Stream"
     app = KernelApp.instance(config=config, kernel_class=Kernel, **traits)
     app.initialize(arguments)
     return app

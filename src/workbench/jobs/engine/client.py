@@ -9,9 +9,9 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from workbench.jobs.engine import Job
-from workbench.jobs.managers import PoolKernelClient, PoolKernelManager
-from workbench.jobs.outputs import Outputs
-from workbench.jobs.tags import SKIP_TAG
+from workbench.jobs.engine.outputs import Outputs
+from workbench.jobs.engine.tags import SKIP_TAG
+from workbench.jobs.kernels.managers import PoolKernelClient, PoolKernelManager
 
 _MIME_MESSAGES = ("display_data", "execute_result", "update_display_data")
 

@@ -1,6 +1,6 @@
 """Single-use kernels for notebooks: one warm helper process per runner, one fresh kernel per notebook.
 
-On Linux a :class:`KernelPool` starts :mod:`workbench.jobs.zygote`, which imports the libraries once and
+On Linux a :class:`KernelPool` starts :mod:`workbench.jobs.kernels.zygote`, which imports the libraries once and
 forks; elsewhere every notebook gets an ordinary ipykernel process. Either way the interpreter is the
 runner's own, whatever kernel a notebook names, and no credential of the runner's environment reaches it.
 
@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Self
 from workbench.errors import JobError
 
 if TYPE_CHECKING:
-    from workbench.jobs.managers import PoolKernelManager
+    from workbench.jobs.kernels.managers import PoolKernelManager
 
 # What nearly every notebook imports. The application adds its own modules.
 PRELOAD = ("numpy", "pandas", "pyarrow", "duckdb", "pydantic", "exchange_calendars")
@@ -140,7 +140,7 @@ class KernelPool:
 
     def manager(self) -> PoolKernelManager:
         """A Jupyter kernel manager for one kernel of this pool, as nbclient drives it."""
-        from workbench.jobs.managers import PoolKernelManager
+        from workbench.jobs.kernels.managers import PoolKernelManager
 
         return PoolKernelManager(pool=self)
 
@@ -177,7 +177,7 @@ class KernelPool:
         with theirs, open(self.folder / "zygote.log", "wb") as log:
             self._zygote = subprocess.Popen(
                 # -P: a file in the working directory must not stand in for a library
-                [sys.executable, "-P", "-m", "workbench.jobs.zygote", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "workbench.jobs.kernels.zygote", str(theirs.fileno())],
                 env=self.env,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,

@@ -22,7 +22,7 @@ from typing import Any
 
 from ipykernel.iostream import OutStream
 
-from workbench.jobs.outputs import Screen, head, notice
+from workbench.jobs.engine.outputs import Screen, head, notice
 
 _SIGN_OF_LIFE_S = 0.5
 _PIPE_BYTES = 1 << 16

@@ -27,13 +27,13 @@ from pathlib import Path
 from typing import Literal
 
 from workbench.errors import ConfigError, RunCancelled, WorkbenchError, nearest
-from workbench.jobs import guard
 from workbench.jobs.kernels import KernelPool, kernel_environment
+from workbench.jobs.nbtest import guard
+from workbench.jobs.nbtest.scratch import command, copy_scratch, default_session, load_sample, make_scratch
+from workbench.jobs.nbtest.stored import check_stored, codes
 from workbench.jobs.parameters import read_parameters
 from workbench.jobs.pipelines import Pipeline, load_pipeline, pipeline_names
 from workbench.jobs.preload import PRELOAD
-from workbench.jobs.scratch import command, copy_scratch, default_session, load_sample, make_scratch
-from workbench.jobs.stored import check_stored, codes
 from workbench.settings import Settings
 
 Stage = Literal["outputs", "pipeline", "cells", "network", "runner"]
@@ -291,7 +291,7 @@ def _cells(bench: Bench, home: Settings, result: NotebookTest) -> NotebookTest:
     arguments += ["--strict"] if bench.strict else []
     env = {**bench.env, "WORKBENCH_CONFIG": str(home.config_file), guard.LOG: str(asked)}
     timeout_s = bench.timeout_s * max(1, result.cells) + _RUN_MARGIN_S
-    worker = [sys.executable, "-P", "-m", "workbench.jobs.nbworker", *arguments]
+    worker = [sys.executable, "-P", "-m", "workbench.jobs.nbtest.worker", *arguments]
     code = _wait(worker, folder, env, log, timeout_s, bench.cancel)
     cells = json.loads(told.read_text(encoding="utf-8")) if told.is_file() else []
     failed = next((cell for cell in cells if cell["outcome"] == "failed"), None)

@@ -15,11 +15,11 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
 from workbench.errors import JobError, KernelDied, NotebookFailed, RunCancelled, StepTimeout
-from workbench.jobs.client import CellClient
 from workbench.jobs.engine import Gate, Job, NotebookResult
-from workbench.jobs.managers import PoolKernelClient
-from workbench.jobs.record import Record
-from workbench.jobs.tags import may_raise, runs, timeout_s
+from workbench.jobs.engine.client import CellClient
+from workbench.jobs.engine.record import Record
+from workbench.jobs.engine.tags import may_raise, runs, timeout_s
+from workbench.jobs.kernels.managers import PoolKernelClient
 
 _POLL_S = 0.05  # how often the cancel flag and the limits are looked at
 _LAST_WORDS_S = 0.2  # for output of a dead kernel that is still on its way

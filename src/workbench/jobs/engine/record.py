@@ -14,8 +14,8 @@ from papermill.execute import ERROR_ANCHOR_MSG, ERROR_MARKER_TAG, ERROR_STYLE
 
 from workbench.errors import JobError, NotebookFailed
 from workbench.jobs.engine import CellProgress, CellState, Job
+from workbench.jobs.engine.tags import runs
 from workbench.jobs.files import write_atomically
-from workbench.jobs.tags import runs
 
 # papermill's words for the states of a cell
 _STATUS = {"running": "running", "ok": "completed", "error": "failed", "not_run": "pending"}

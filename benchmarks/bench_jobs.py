@@ -30,7 +30,7 @@ def run() -> list[Measurement]:
     return [
         Measurement.at_most("workbench run daily, data loaded", median(runs), "s", 8.0),
         Measurement.shown("workbench run daily, first time", first, "s"),
-        Measurement.at_most("a replayed session of daily", (long - short) / 9, "s", 3.0),
+        Measurement.at_most("a replayed session of daily", (long - short) / 9, "s", 0.5),
         Measurement.at_most("workbench demo, all of it", demo, "s", 60.0),
         Measurement.shown("papermill on the three notebooks, one after the other", stock, "s"),
         Measurement.shown("workbench run daily against papermill alone", median(runs) / stock, "x"),

@@ -1,22 +1,36 @@
 """Exchange sessions. A session is a naive ``date``; open and close are UTC-aware moments.
 
-Backed by exchange_calendars, loaded on first use because it costs about half a second.
+They come from exchange_calendars. Building one of its calendars takes half a second, so what it says is kept as plain
+arrays, in memory and, where a folder is given, in a file of a few hundred kilobytes.
 """
 
 from __future__ import annotations
 
-from datetime import date, datetime
+import importlib.metadata
+import os
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
+from zoneinfo import ZoneInfo
 
 from workbench.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from exchange_calendars import ExchangeCalendar
 
 # Earlier than any bar in the sample and than most vendors' daily history.
 _FIRST = "1990-01-01"
+# A calendar goes on for a year from when it was built; a file is built anew when less than this is left of it.
+_LEAST_AHEAD = timedelta(days=330)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_COLUMNS = ("open", "close", "break_start", "break_end")
 
 
 class Calendar:
@@ -30,55 +44,74 @@ class Calendar:
     """
 
     def __init__(self, name: str, exchange: ExchangeCalendar) -> None:
+        self._set(name, str(exchange.tz), _arrays(exchange))
+
+    @classmethod
+    def _of_arrays(cls, name: str, zone: str, arrays: Mapping[str, np.ndarray]) -> Calendar:
+        made = cls.__new__(cls)
+        made._set(name, zone, arrays)
+        return made
+
+    def _set(self, name: str, zone: str, arrays: Mapping[str, np.ndarray]) -> None:
         self.name = name
-        self._exchange = exchange
+        self.zone = ZoneInfo(zone)  # in which the exchange states its hours
+        self._arrays = arrays
+        self._sessions: list[date] = arrays["day"].astype("datetime64[D]").tolist()
 
     @property
     def first(self) -> date:
-        return _date(self._exchange.first_session)
+        return self._sessions[0]
 
     @property
     def last(self) -> date:
-        return _date(self._exchange.last_session)
+        return self._sessions[-1]
 
     def is_session(self, day: date) -> bool:
         """Whether the exchange trades on ``day``; False outside the calendar's range."""
-        return self.first <= day <= self.last and bool(self._exchange.is_session(day.isoformat()))
+        place = bisect_left(self._sessions, day)
+        return place < len(self._sessions) and self._sessions[place] == day
 
     def sessions(self, start: date, end: date) -> list[date]:
         """Sessions from ``start`` to ``end``, both included."""
-        return [stamp.date() for stamp in self.index(start, end)]
+        self._check(start)
+        self._check(end)
+        return self._sessions[bisect_left(self._sessions, start) : bisect_right(self._sessions, end)]
 
     def index(self, start: date, end: date) -> pd.DatetimeIndex:
         """The same as a timezone-naive DatetimeIndex at midnight."""
-        self._check(start)
-        self._check(end)
-        found: pd.DatetimeIndex = self._exchange.sessions_in_range(start.isoformat(), end.isoformat())
-        return found
+        import pandas as pd
+
+        return pd.DatetimeIndex(pd.to_datetime(self.sessions(start, end)), dtype="datetime64[ns]")
 
     def next(self, day: date) -> date:
         """The first session after ``day``."""
         self._check(day)
-        stamp = self._exchange.date_to_session(day.isoformat(), direction="next")
-        if _date(stamp) == day:
-            stamp = self._exchange.next_session(stamp)
-        return _date(stamp)
+        place = bisect_right(self._sessions, day)
+        if place == len(self._sessions):
+            self._check(day + timedelta(days=1))
+        return self._sessions[place]
 
     def previous(self, day: date) -> date:
         """The last session before ``day``."""
         self._check(day)
-        stamp = self._exchange.date_to_session(day.isoformat(), direction="previous")
-        if _date(stamp) == day:
-            stamp = self._exchange.previous_session(stamp)
-        return _date(stamp)
+        place = bisect_left(self._sessions, day)
+        if place == 0:
+            self._check(day - timedelta(days=1))
+        return self._sessions[place - 1]
 
     def open(self, session: date) -> datetime:
         """When the opening auction of ``session`` is held, UTC-aware."""
-        return _moment(self._exchange.session_open(session.isoformat()))
+        return self._moment("open", session)
 
     def close(self, session: date) -> datetime:
         """When ``session`` closes (earlier on half-days), UTC-aware."""
-        return _moment(self._exchange.session_close(session.isoformat()))
+        return self._moment("close", session)
+
+    def pause(self, session: date) -> tuple[datetime, datetime] | None:
+        """The lunch break of ``session``, its beginning and its end; None if it has none."""
+        if self._arrays["break_start"][self._place(session)] < 0:
+            return None
+        return self._moment("break_start", session), self._moment("break_end", session)
 
     def last_closed(self, now: datetime) -> date:
         """The latest session that has closed at ``now``."""
@@ -103,6 +136,13 @@ class Calendar:
             hint=f"the nearest are {self.previous(day)} and {self.next(day)}",
         )
 
+    def _moment(self, what: str, session: date) -> datetime:
+        return _EPOCH + timedelta(seconds=int(self._arrays[what][self._place(session)]))
+
+    def _place(self, session: date) -> int:
+        self.require_session(session)
+        return bisect_left(self._sessions, session)
+
     def _check(self, day: date) -> None:
         if not self.first <= day <= self.last:
             raise ConfigError(
@@ -111,23 +151,30 @@ class Calendar:
             )
 
 
-def _date(stamp: pd.Timestamp) -> date:
-    return stamp.date()
-
-
-def _moment(stamp: pd.Timestamp) -> datetime:
-    return stamp.to_pydatetime()
-
-
-@lru_cache(maxsize=8)
-def calendar(name: str) -> Calendar:
+@lru_cache(maxsize=16)
+def calendar(name: str, cache: Path | None = None) -> Calendar:
     """The calendar of an exchange.
+
+    Parameters
+    ----------
+    cache
+        A folder of files that spare the next process the work; whatever is wrong with one is the same as none.
 
     Raises
     ------
     ConfigError
         If no exchange has that code.
     """
+    file = None if cache is None else cache / f"calendar-{name.replace('/', '-')}-{_version()}.npz"
+    found = None if file is None else _read(name, file)
+    if found is None:
+        found = _build(name)
+        if file is not None:
+            _write(found, file)
+    return found
+
+
+def _build(name: str) -> Calendar:
     import exchange_calendars
 
     try:
@@ -137,3 +184,46 @@ def calendar(name: str) -> Calendar:
     except exchange_calendars.errors.InvalidCalendarName as error:
         valid = exchange_calendars.get_calendar_names(include_aliases=False)
         raise ConfigError(f"no exchange calendar {name!r}", hint=nearest(name, valid)) from error
+
+
+def _arrays(exchange: ExchangeCalendar) -> dict[str, np.ndarray]:
+    """Days since 1970, and seconds since then of open, close and lunch break; -1 where there is none."""
+    import numpy as np
+
+    schedule = exchange.schedule
+    found = {"day": schedule.index.to_numpy().astype("datetime64[D]").astype(np.int64)}
+    for column in _COLUMNS:
+        moments = schedule[column]
+        seconds = moments.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)
+        found[column] = np.where(moments.isna().to_numpy(), -1, seconds)
+    return found
+
+
+def _read(name: str, file: Path) -> Calendar | None:
+    """What a file says; None if there is none that can be used any longer."""
+    import numpy as np
+
+    try:
+        with file.open("rb") as raw, np.load(raw, allow_pickle=False) as held:
+            arrays = {key: held[key] for key in ("day", *_COLUMNS)}
+            zone = str(held["zone"])
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return None
+    found = Calendar._of_arrays(name, zone, arrays)
+    # The calendar's end depends on the day it is built, as exchange_calendars' own does.
+    return found if found.last >= datetime.now(UTC).date() + _LEAST_AHEAD else None
+
+
+def _write(made: Calendar, file: Path) -> None:
+    import numpy as np
+
+    part = file.with_name(f".{file.name}.{os.getpid()}.npz")
+    with suppress(OSError):  # a folder that cannot be written costs time, nothing else
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(part, zone=np.array(str(made.zone)), **made._arrays)  # type: ignore[arg-type]  # numpy's stubs
+        part.replace(file)
+
+
+@lru_cache(maxsize=1)
+def _version() -> str:
+    return importlib.metadata.version("exchange-calendars")

@@ -201,6 +201,11 @@ class Settings(_Section):
         return self.data_dir / "runs"
 
     @property
+    def cache_dir(self) -> Path:
+        """What can be made again at any time."""
+        return self.data_dir / "cache"
+
+    @property
     def exchange_dir(self) -> Path:
         return self.data_dir / "exchange"
 

@@ -113,8 +113,11 @@ def test_a_notebook_by_itself_has_the_same_ledger_and_may_be_run_again(home: Pat
         ("nb-7_look", 0, "succeeded", {"top": 3}),
         ("nb-7_look", 1, "succeeded", {"top": 3}),
     ]
+    latest = workbench(home, "run", str(notebook))
+    assert latest.returncode == 0, latest.stderr
+    assert ledger(home)[-1]["session"] == "2014-12-31"  # the last one in the sample, of whichever symbol
     wrong = workbench(home, "run", str(notebook), "-p", "tpo=3")
-    assert (wrong.returncode, len(ledger(home))) == (64, 2)
+    assert (wrong.returncode, len(ledger(home))) == (64, 3)
     missing = workbench(home, "run", "notebooks/none.ipynb")
     assert (missing.returncode, missing.stderr) == (64, "workbench: no notebook notebooks/none.ipynb\n")
 

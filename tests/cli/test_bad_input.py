@@ -134,10 +134,25 @@ def test_a_setting_from_the_environment_is_checked_too(home: Path) -> None:
     ],
 )
 def test_a_broken_pipeline_is_named(home: Path, text: str, words: list[str]) -> None:
-    (home / "pipelines" / "broken.toml").write_text(text)
-    line = refused(home, "run", "broken")
+    file = home / "pipelines" / "broken.toml"
+    file.write_text(text)
+    try:
+        line = refused(home, "run", "broken")
+    finally:
+        file.unlink()
     for word in words:
         assert word in line
+
+
+def test_a_broken_pipeline_does_not_hide_the_others(home: Path) -> None:
+    file = home / "pipelines" / "broken.toml"
+    file.write_text("schedule = [")
+    try:
+        done = workbench(home, "pipelines", "list")
+    finally:
+        file.unlink()
+    assert (done.returncode, "daily" in done.stdout) == (64, True)
+    assert "broken.toml: not valid TOML" in done.stderr
 
 
 def test_a_corrupt_journal_stops_everything_and_says_the_way_out(tmp_path: Path) -> None:

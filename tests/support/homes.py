@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -49,7 +50,7 @@ def write_notebook(file: Path, *cells: str, parameters: str = "") -> Path:
     """A notebook of these code cells; ``parameters`` is the source of its tagged cell."""
     import nbformat
 
-    made = nbformat.v4.new_notebook()
+    made = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL})
     made.cells = [nbformat.v4.new_code_cell(source) for source in cells]
     if parameters:
         made.cells.insert(0, nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))

@@ -75,7 +75,7 @@ class Workbench:
 
     @cached_property
     def calendar(self) -> Calendar:
-        return calendar(self.settings.calendar)
+        return calendar(self.settings.calendar, self.settings.cache_dir)
 
     @cached_property
     def lake(self) -> Lake:
@@ -404,7 +404,7 @@ def open_ahead() -> None:
     from workbench.data.lake import Lake
 
     settings = load_settings()
-    calendar(settings.calendar)
+    calendar(settings.calendar, settings.cache_dir)
     if not settings.lake_dir.is_dir():
         return
     lake = Lake(settings.lake_dir)

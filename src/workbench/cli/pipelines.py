@@ -11,16 +11,20 @@ app = typer.Typer(help="Production jobs.", no_args_is_help=True)
 
 @app.command("list")
 def list_pipelines(as_json: Json = False) -> None:
-    """The pipelines of this installation."""
-    from workbench.jobs.pipelines import load_pipeline, pipeline_names
+    """The pipelines of this installation; broken ones are named below, and make the command exit with 64."""
+    from workbench.errors import ConfigError
+    from workbench.jobs.pipelines import load_pipelines
     from workbench.settings import load_settings
 
     folder = load_settings().pipelines_dir
-    rows = []
-    for name in pipeline_names(folder):
-        pipeline = load_pipeline(name, folder)
-        rows.append({"pipeline": name, "schedule": str(pipeline.schedule), "description": pipeline.description})
+    loaded = load_pipelines(folder)
+    rows = [
+        {"pipeline": name, "schedule": pipeline.schedule, "description": pipeline.description}
+        for name, pipeline in sorted(loaded.good.items())
+    ]
     show(rows, ["pipeline", "schedule", "description"], as_json=as_json, empty=f"no pipelines in {folder}")
+    if loaded.broken:
+        raise ConfigError("; ".join(str(error) for error in loaded.broken.values()))
 
 
 @app.command()

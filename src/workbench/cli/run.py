@@ -180,7 +180,7 @@ def opened_runner(job: str | Path) -> Iterator[tuple[Workbench, Runner, Terminal
     from workbench.jobs.preload import PRELOAD
 
     cancel = threading.Event()
-    with KernelPool(PRELOAD, (settings.calendar,)) as pool, cancelling(cancel):
+    with KernelPool(PRELOAD, (settings.calendar,), cache=settings.cache_dir) as pool, cancelling(cancel):
         pool.start()  # imports in the background while this process does its own
         pool.prestart(1)
         from workbench.app import open_workbench

@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -164,8 +165,9 @@ def _load() -> tuple[Settings, Loaded, Agenda]:
     from workbench.settings import load_settings
 
     settings = load_settings()
-    loaded = load_pipelines(settings.pipelines_dir, calendars=calendar)
-    return settings, loaded, Agenda(loaded.good.values(), calendar)
+    calendars = partial(calendar, cache=settings.cache_dir)
+    loaded = load_pipelines(settings.pipelines_dir, calendars=calendars)
+    return settings, loaded, Agenda(loaded.good.values(), calendars)
 
 
 def _row(agenda: Agenda, loaded: Loaded, due: Due) -> dict[str, object]:

@@ -7,7 +7,6 @@ PRELOAD = (
     "numpy",
     "duckdb",
     "pyarrow",
-    "exchange_calendars",
     "workbench.app",
     "workbench.data.sample",
     "workbench.data.quality",

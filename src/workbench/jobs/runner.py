@@ -279,8 +279,11 @@ class Runner:
                 raise ConfigError(f"no data for symbol {symbol!r}", hint=nearest(symbol, known))
         closed = calendar.last_closed(self._host.clock.now())
         symbols = list(binding.symbols) or known
-        if asked is None:
+        if asked is None and binding.symbols:
             return lake.last_common_session(symbols, on_or_before=closed)
+        if asked is None:  # a notebook without a universe of its own: as far as any data goes
+            last: date = lake.coverage()["last"].max().date()
+            return min(closed, last)
         calendar.require_session(asked)
         if asked > closed:
             raise ConfigError(f"session {asked} has not closed yet", hint=f"the last closed one is {closed}")

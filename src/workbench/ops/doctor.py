@@ -129,7 +129,7 @@ def _disk(settings: Settings) -> Iterator[Check]:
 
 
 def _calendar(settings: Settings, clock: Clock) -> Iterator[Check]:
-    exchange = calendar(settings.calendar)
+    exchange = calendar(settings.calendar, settings.cache_dir)
     days = (exchange.last - clock.now().date()).days
     if days < 60:
         yield Check("calendar", "warn", f"{exchange.name} ends {exchange.last}", "update exchange-calendars")

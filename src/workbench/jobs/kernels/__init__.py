@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from workbench.jobs.kernels.managers import PoolKernelManager
 
 # What nearly every notebook imports. The application adds its own modules.
-PRELOAD = ("numpy", "pandas", "pyarrow", "duckdb", "pydantic", "exchange_calendars")
+PRELOAD = ("numpy", "pandas", "pyarrow", "duckdb", "pydantic")
 # Names of variables that look like credentials, and values that are addresses with a password.
 _SECRET_NAME = re.compile(
     r"^(APCA_|AWS_|SSH_|KRB5)|SECRET|TOKEN|PASSW|PASSPHRASE|CREDENTIAL|PRIVATE|API_?KEY|_KEY$|_PWD$|_AUTH$|_DSN$",
@@ -70,6 +70,8 @@ class KernelPool:
         Modules that the helper imports before it forks, with ``:function`` to be called. One that fails is an error.
     calendars
         Exchanges whose calendar the helper builds, so that no notebook has to.
+    cache
+        The folder of their files (see :func:`workbench.calendars.calendar`).
     env
         Environment of every kernel, before credentials are taken out; the runner's own by default.
     forks
@@ -86,12 +88,15 @@ class KernelPool:
         preload: Sequence[str] = PRELOAD,
         calendars: Sequence[str] = ("XNYS",),
         *,
+        cache: Path | None = None,
         env: Mapping[str, str] | None = None,
         forks: bool | None = None,
     ) -> None:
         self.forks = can_fork() if forks is None else forks
         self.env = kernel_environment(os.environ if env is None else env)
-        self._order: dict[str, Any] = {"preload": list(preload), "calendars": list(calendars)}
+        self._order: dict[str, Any] = {
+            "preload": list(preload), "calendars": list(calendars), "cache": None if cache is None else str(cache),
+        }  # fmt: skip
         self._folder: Path | None = None
         self._zygote: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None

@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
     order = json.loads(control.recv(_MESSAGE_BYTES))
     try:
         with _ends_with(control, order["folder"]):
-            _preload(order["preload"], order["calendars"])
+            _preload(order["preload"], order["calendars"], order["cache"])
     except Exception as error:
         traceback.print_exc()
         control.send(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
@@ -99,7 +99,7 @@ def _ends_with(control: socket.socket, folder: str) -> Iterator[None]:
         os.close(write)
 
 
-def _preload(modules: list[str], calendars: list[str]) -> None:
+def _preload(modules: list[str], calendars: list[str], cache: str | None) -> None:
     # A kernel in production has no debugger attached, and debugpy costs a tenth of a second.
     sys.modules["debugpy"] = None  # type: ignore[assignment]  # None makes the import system refuse the name
     for name in _KERNEL_MODULES:
@@ -114,7 +114,7 @@ def _preload(modules: list[str], calendars: list[str]) -> None:
         from workbench.calendars import calendar
 
         for code in calendars:
-            calendar(code)
+            calendar(code, None if cache is None else Path(cache))
     gc.collect()
     gc.freeze()  # the shared pages stay shared: no collection in a child touches them
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from workbench.calendars import calendar
 from workbench.clock import Clock
@@ -79,8 +80,9 @@ class Dispatcher:
         self._crew = crew
         self._log = log
         self._history = LedgerHistory(journal, post.account)
-        self._folder = PipelineFolder(post.settings.pipelines_dir)
-        self._agenda = Agenda((), calendar)
+        self._calendars = partial(calendar, cache=post.settings.cache_dir)
+        self._folder = PipelineFolder(post.settings.pipelines_dir, self._calendars)
+        self._agenda = Agenda((), self._calendars)
         self._settled: set[RunKey] = set()  # what has ended in this process, should the ledger not say so
         self._cold: set[RunKey] = set()  # whose warming failed: they are started when they are due
         self._note, self._noted = "", float("-inf")
@@ -144,7 +146,7 @@ class Dispatcher:
             )  # fmt: skip
             self._runs.remember(f"{self._broken}{edit.name}", edit.detail)
         if edits:
-            self._agenda = Agenda(self._folder.pipelines.values(), calendar)
+            self._agenda = Agenda(self._folder.pipelines.values(), self._calendars)
             self._cold.clear()
 
     def _watch_clock(self, now: datetime) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from datetime import date, datetime
-from zoneinfo import ZoneInfo
 
 from workbench.calendars import Calendar
 from workbench.errors import ConfigError
@@ -26,10 +25,9 @@ class Sessions:
         self._calendar = calendar
         self.name = calendar.name
         self.first, self.last = calendar.first, calendar.last
-        self.zone = ZoneInfo(str(calendar._exchange.tz))  # in which the exchange states its hours
+        self.zone = calendar.zone
         self._years: dict[int, tuple[list[date], list[datetime]]] = {}  # sessions, and their closes
         self._hours: dict[date, tuple[datetime, datetime]] = {}
-        self._pauses: dict[date, tuple[datetime, datetime] | None] = {}
 
     def is_session(self, day: date) -> bool:
         """Whether the exchange trades on a day; False outside the calendar."""
@@ -46,14 +44,7 @@ class Sessions:
 
     def pause(self, session: date) -> tuple[datetime, datetime] | None:
         """The lunch break of a session: its beginning and its end; None if it has none."""
-        if session not in self._pauses:
-            exchange, day = self._calendar._exchange, session.isoformat()
-            rest = None
-            if exchange.session_has_break(day):
-                start, end = exchange.session_break_start(day), exchange.session_break_end(day)
-                rest = start.to_pydatetime(), end.to_pydatetime()
-            self._pauses[session] = rest
-        return self._pauses[session]
+        return self._calendar.pause(session)
 
     def last_closed(self, now: datetime) -> date:
         """The latest session that has closed at ``now``.

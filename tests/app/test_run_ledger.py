@@ -280,6 +280,16 @@ def test_no_secret_of_the_environment_is_anywhere_in_what_a_run_leaves(home: Pat
     assert found == []
 
 
+def test_a_step_whose_notebook_is_gone_fails_in_its_turn_and_no_other_step_with_it(home: Path) -> None:
+    first = "from pathlib import Path\nPath('pipelines/gone_two.ipynb').unlink()"
+    # Nothing stands ready under a limit for the whole run, so the second one is read in its turn.
+    write_pipeline(home, "gone", {"one": [first, "1"], "two": ["2"], "three": ["3"]}, more="timeout_s = 120.0")
+    done = run(home, "gone", "--session", SESSION)
+    assert done.returncode != 0
+    (row,) = ledger(home)
+    assert states(home, row["run_id"]) == {"one": ["ok", "ok", "ok"], "two": ["error"], "three": ["not_run"]}
+
+
 def test_what_is_not_promoted_is_refused_before_anything_starts(home: Path) -> None:
     write_pipeline(home, "fresh", {"one": ["1"]})
     done = workbench(home, "run", "fresh", "--session", SESSION)

@@ -46,7 +46,8 @@ def test_a_folder_is_sealed_after_its_pages(tmp_path: Path) -> None:
     folder.mkdir()
     with HtmlWriter() as writer:
         writer.submit(_notebook(folder / "a.ipynb"))
-        writer.seal(folder)
+        (folder / "run.json").write_text('{"attempt": 1}')
+        writer.seal(folder, 1)
         writer.flush()
         assert (folder / "a.html").exists()
         assert folder.stat().st_mode & 0o777 == 0o555

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+import psutil
 import pytest
 from support.homes import make_home
 
 from workbench.app import Workbench, open_workbench
-from workbench.errors import RunCancelled
+from workbench.errors import ConfigError, JobError, NotebookFailed, RunCancelled
 from workbench.jobs.kernels import KernelPool
 from workbench.jobs.pages import HtmlWriter
 from workbench.jobs.preload import PRELOAD
@@ -92,6 +93,12 @@ def request(account: str) -> RunRequest:
 def test_what_stands_by_runs_as_if_it_had_been_started_then(runner: Runner, workbench: Workbench, home: Path) -> None:
     prepared = runner.stand_by(runner.prepare(request("ready")))
     runs = RunJournal(workbench.journal)
+    assert prepared.steps is not None
+    assert [thread.name for thread in threading.enumerate() if thread.name in {"gateway", "notebook"}] == [
+        "gateway", "notebook",
+    ]  # fmt: skip
+    (held,) = workbench.journal.read("SELECT expires_at FROM leases WHERE name='gateway:ready'")
+    assert held["expires_at"] > workbench.journal.now()
     assert runs.find(prepared.key) is None
     assert not (home / "data" / "runs" / "bell").exists()
     outcome = runner.start(prepared)
@@ -129,3 +136,74 @@ def test_a_run_that_is_in_the_ledger_does_not_stand_by(runner: Runner, workbench
     prepared = runner.stand_by(runner.prepare(request("again")))
     assert prepared.steps is None
     assert runner.start(prepared).run.run_id == done.run_id
+
+
+def kernels() -> list[psutil.Process]:
+    """The kernels that this process has."""
+    return [p for p in psutil.Process().children(recursive=True) if p.name() == "wb-kernel"]
+
+
+def steps_of(workbench: Workbench, run_id: str) -> dict[str, str]:
+    return {step.name: step.state.value for step in RunJournal(workbench.journal).steps(run_id)}
+
+
+def test_a_kernel_that_dies_while_it_waits_is_replaced(runner: Runner, workbench: Workbench) -> None:
+    prepared = runner.stand_by(runner.prepare(request("replaced")))
+    for kernel in kernels():
+        kernel.kill()
+    (waiting,) = [thread for thread in threading.enumerate() if thread.name == "notebook"]
+    waiting.join(timeout=30)
+    outcome = runner.start(prepared)
+    assert steps_of(workbench, outcome.run.run_id) == {"order": "ok", "look": "ok"}
+
+
+def test_a_stand_by_that_fails_half_way_gives_the_account_back(
+    runner: Runner, workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = runner.prepare(request("half"))
+
+    def no_kernel(*_: object, **__: object) -> None:
+        raise JobError("no kernel")
+
+    monkeypatch.setattr("workbench.jobs.steps.execute", no_kernel)
+    with pytest.raises(JobError, match="no kernel"):
+        runner.stand_by(prepared)
+    assert not [thread for thread in threading.enumerate() if thread.name == "gateway"]
+    (lease,) = workbench.journal.read("SELECT expires_at FROM leases WHERE name='gateway:half'")
+    assert lease["expires_at"] <= workbench.journal.now()
+
+
+def test_a_step_that_ended_well_stands_whatever_is_wrong_with_the_next(
+    runner: Runner, workbench: Workbench, home: Path
+) -> None:
+    look = home / "pipelines" / "look.ipynb"
+    before = look.read_text()
+    prepared = runner.prepare(request("changed"))
+    look.write_text(before.replace('"source": "session"', '"source": "session.upper()"'))
+    try:
+        with pytest.raises(ConfigError, match=r"look\.ipynb"):
+            runner.start(prepared)
+    finally:
+        look.write_text(before)
+    assert steps_of(workbench, prepared.key.run_id) == {"order": "ok", "look": "error"}
+    orders = workbench.journal.read("SELECT 1 FROM intents WHERE account='changed'")
+    assert len(orders) == 1
+    assert runner.run(request("changed")).resumed
+    assert len(workbench.journal.read("SELECT 1 FROM intents WHERE account='changed'")) == 1
+
+
+def test_what_waits_is_gone_when_an_earlier_step_has_failed_often(
+    runner: Runner, workbench: Workbench, home: Path
+) -> None:
+    fails = json.loads((home / "pipelines" / "look.ipynb").read_text())
+    fails["cells"][-1]["source"] = "1 / 0"
+    (home / "pipelines" / "fails.ipynb").write_text(json.dumps(fails))
+    (home / "pipelines" / "often.toml").write_text(
+        'description = "x"\n[[steps]]\nname = "fails"\nnotebook = "fails.ipynb"\nretries = 2\nretry_delay_s = 0.01\n'
+        '[[steps]]\nname = "look"\nnotebook = "look.ipynb"\n'
+    )
+    with pytest.raises(NotebookFailed, match="ZeroDivisionError"):
+        runner.run(RunRequest("often", SESSION, account="often", allow_dirty=True))
+    assert not [thread for thread in threading.enumerate() if thread.name == "notebook"]
+    run = RunJournal(workbench.journal).runs(account="often")[0]
+    assert (run.state, steps_of(workbench, run.run_id)) == (RunState.FAILED, {"fails": "error", "look": "not_run"})

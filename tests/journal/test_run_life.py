@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from workbench.clock import ManualClock
-from workbench.errors import JournalError
+from workbench.errors import ConfigError, JournalError
 from workbench.journal import CellRecord, Claim, Journal, Origin, Owner, RunJournal, RunKey
 from workbench.journal.states import CellState, RunState, StepState, check_run_move
 
 KEY = RunKey("paper", "daily", date(2013, 1, 2))
 BELL = datetime(2013, 1, 2, 21, 30, tzinfo=UTC)
-SCHEDULED = Origin("schedule", BELL)
+BY_HAND, SCHEDULED = Origin(), Origin("schedule", BELL)
 STEPS = [("update", "update.ipynb"), ("rebalance", "rebalance.ipynb"), ("report", "report.ipynb")]
 ME = Owner.current()
 GONE = Owner(ME.host, ME.pid, ME.started - 100)  # the same number, an earlier process
@@ -32,9 +32,12 @@ def runs(tmp_path: Path, clock: ManualClock) -> Iterator[RunJournal]:
         yield RunJournal(journal)
 
 
-def claim(runs: RunJournal, owner: Owner = ME, key: RunKey = KEY) -> Claim:
+def claim(
+    runs: RunJournal, owner: Owner = ME, key: RunKey = KEY, steps: list[tuple[str, str]] = STEPS,
+    origin: Origin = BY_HAND,
+) -> Claim:  # fmt: skip
     return runs.claim(
-        key, owner, run_id=key.run_id, folder="f", parameters={}, provenance={}, steps=STEPS, origin=SCHEDULED
+        key, owner, run_id=key.run_id, folder="f", parameters={}, provenance={}, steps=steps, origin=origin
     )
 
 
@@ -44,13 +47,14 @@ def events(runs: RunJournal) -> list[tuple[str, int]]:
 
 
 def test_a_queued_run_is_claimed_by_whoever_begins_it(runs: RunJournal) -> None:
-    queued = runs.enqueue(KEY, GONE, folder="f", origin=SCHEDULED)
+    queued = runs.enqueue(KEY, GONE, folder="", origin=SCHEDULED)
     assert (queued.state, queued.trigger, queued.scheduled_at) == (
         RunState.QUEUED, "schedule", "2013-01-02T21:30:00.000000+00:00",
     )  # fmt: skip
     assert runs.enqueue(KEY, ME, folder="f", origin=Origin()).trigger == "schedule"
     claimed = claim(runs)
     assert (claimed.mine, claimed.resumed, claimed.run.attempt, claimed.run.owner) == (True, False, 1, ME)
+    assert claimed.run.folder == "f"
     assert [step.state for step in runs.steps(KEY.run_id)] == [StepState.PENDING] * 3
     assert events(runs) == [("queued", 1), ("preflight", 1)]
 
@@ -113,6 +117,9 @@ def test_a_runner_that_was_paused_while_another_took_its_run_changes_nothing(run
     claim(runs, ME)
     for act in (
         lambda: runs.set_state(KEY.run_id, RunState.SUCCEEDED, attempt=1),
+        lambda: runs.set_step(KEY.run_id, "update", StepState.OK, attempt=1),
+        lambda: runs.set_cells(KEY.run_id, 1, "update", [CellRecord(1, 1, CellState.OK, 0.1)]),
+        lambda: runs.add_provenance(KEY.run_id, "data_snapshot", 7, attempt=1),
         lambda: runs.beat(KEY.run_id, 1),
         lambda: runs.abandon(KEY.run_id, 1, "too late"),
     ):
@@ -170,3 +177,40 @@ def test_notes_outlive_their_writer(runs: RunJournal) -> None:
     runs.remember("broken:weekly", "")
     assert (runs.recall("last_seen"), runs.recall("broken:weekly")) == ("2013-01-03", None)
     assert runs.recall_all("broken:") == {"daily": "line 3"}
+
+
+@pytest.mark.parametrize("end", [RunState.FAILED, RunState.CANCELLED, RunState.LOST])
+def test_a_moment_of_the_schedule_gets_one_try_and_a_person_may_go_on(runs: RunJournal, end: RunState) -> None:
+    assert claim(runs, origin=SCHEDULED).mine
+    runs.set_state(KEY.run_id, end, exit_code=1)
+    again = claim(runs, origin=SCHEDULED)
+    assert (again.mine, again.run.state, again.run.attempt) == (False, end, 1)
+    by_hand = claim(runs)
+    assert (by_hand.mine, by_hand.resumed, by_hand.run.attempt) == (True, True, 2)
+
+
+def test_a_step_that_was_added_is_run_and_one_that_has_proposed_may_not_go(runs: RunJournal) -> None:
+    claim(runs)
+    runs.set_step(KEY.run_id, "update", StepState.OK)
+    with runs._journal.transaction() as connection:
+        connection.execute(
+            "INSERT INTO batches VALUES ('b',?,'paper','daily','2013-01-02',0,'s','1','1',1,'','plan','','rebalance')",
+            (KEY.run_id,),
+        )
+    runs.set_state(KEY.run_id, RunState.FAILED, exit_code=1)
+    with pytest.raises(ConfigError, match="has proposed orders in step rebalance, which the pipeline does not have"):
+        claim(runs, steps=[("update", "u.ipynb"), ("trade", "r.ipynb")])
+    claim(runs, steps=[("update", "u.ipynb"), ("check", "c.ipynb"), ("rebalance", "r.ipynb")])
+    assert [(s.name, s.state.value) for s in runs.steps(KEY.run_id)][:3] == [
+        ("update", "ok"), ("check", "pending"), ("rebalance", "pending"),
+    ]  # fmt: skip
+    assert runs.has_decided(KEY.run_id, "rebalance")
+    assert not runs.has_decided(KEY.run_id, "check")
+
+
+def test_what_may_run_as_often_as_one_likes_is_numbered_without_end(runs: RunJournal) -> None:
+    key = RunKey("paper", "nb-look", KEY.session)
+    assert runs.next_repeat(key) == 0
+    for number in (0, 999, 1000):
+        claim(runs, key=RunKey("paper", "nb-look", KEY.session, number))
+    assert runs.next_repeat(key) == 1001

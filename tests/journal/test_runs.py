@@ -107,7 +107,7 @@ def test_a_run_that_proposed_orders_keeps_its_parameters(journal: Journal) -> No
     claim(journal, Owner.current(), {"top": 2})
     with journal.transaction() as connection:
         connection.execute(
-            "INSERT INTO batches VALUES ('b','r0','paper','daily','2013-01-02',0,'momentum','1','1',1,'','plan','')"
+            "INSERT INTO batches VALUES ('b','r0','paper','daily','2013-01-02',0,'momentum','1','1',1,'','plan','','')"
         )
     runs.set_state("r0", RunState.CANCELLED, exit_code=143)
     with pytest.raises(ConfigError, match="resume it with the same ones, or use --amend"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ from workbench.journal import Journal, RunJournal, RunRecord
 from workbench.journal.states import RunState
 from workbench.lab.execution import LedgerExecution
 from workbench.lab.files import LedgerFiles
+from workbench.lab.links import Link
 from workbench.lab.scheduler import LedgerScheduler
 
 Server = Callable[[], LedgerScheduler]
@@ -149,6 +152,39 @@ def test_a_job_whose_process_was_killed_is_not_in_progress_for_ever(
     assert lost.status_message.startswith("lost: ")
     assert run.run_id in lost.status_message
     assert runs(home)[0].state is RunState.LOST
+
+
+def test_an_unreadable_ledger_does_not_hide_the_list(idle: Server, home: Path) -> None:
+    scheduler = idle()
+    job_id = click(scheduler, "sum")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with scheduler.db_session() as session:
+        process = {"host": socket.gethostname(), "pid": gone.pid, "started": 1.0}
+        session.query(Link).filter(Link.id == job_id).update(process)
+        session.commit()
+    (home / "data" / "journal.sqlite").write_text("not a database, but long enough to be looked at as one" * 100)
+    (job,) = scheduler.list_jobs(ListJobsQuery()).jobs
+    assert job.status.value == "IN_PROGRESS"  # nobody knows better
+    (home / "data" / "journal.sqlite").unlink()
+    (job,) = scheduler.list_jobs(ListJobsQuery()).jobs
+    assert job.status.value == "FAILED"
+
+
+def test_a_job_that_cannot_be_followed_is_not_left_running(
+    server: Server, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+
+    def locked(self: LedgerExecution, pid: int) -> None:
+        started.append(pid)
+        raise OSError("database is locked")
+
+    monkeypatch.setattr(LedgerExecution, "_started", locked)
+    scheduler = server()
+    job = ended(scheduler, click(scheduler, "sum"))
+    assert (job.status.value, job.status_message) == ("FAILED", "database is locked")
+    assert not Path(f"/proc/{started[0]}").exists()
 
 
 def test_a_job_that_its_server_never_started_is_not_in_progress_for_ever(idle: Server, home: Path) -> None:

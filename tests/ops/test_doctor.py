@@ -168,7 +168,7 @@ def test_the_last_reconciliation_of_every_account_is_told(settings: Settings) ->
 def test_orders_in_doubt_are_counted(settings: Settings) -> None:
     claim(settings, Owner.current())
     raw = sqlite3.connect(settings.journal_file)
-    raw.execute("INSERT INTO batches VALUES ('b','r','paper','daily','2013-01-02',0,'s','1','1',1,'','plan','')")
+    raw.execute("INSERT INTO batches VALUES ('b','r','paper','daily','2013-01-02',0,'s','1','1',1,'','plan','','')")
     raw.execute(
         "INSERT INTO intents (client_order_id, batch_id, account, symbol, side, quantity, type, time_in_force,"
         " reference_price, strategy, sequence, state)"

@@ -53,6 +53,7 @@ class RunContext:
     amendment: int
     data_snapshot: int | None
     may_order: bool
+    step: str = ""
 
 
 class Workbench:
@@ -266,7 +267,8 @@ class Workbench:
         if plan.key.strategy in self._proposed:
             raise ConfigError(f"{plan.key.strategy} has proposed in this run already", hint="propose one plan for it")
         self._proposed.add(plan.key.strategy)
-        return propose(self.journal, self.run.run_id, plan, self.data_snapshot or self.lake.snapshot())
+        snapshot = self.data_snapshot or self.lake.snapshot()
+        return propose(self.journal, self.run.run_id, plan, snapshot, step=self.run.step)
 
     def cancel(self, client_order_id: str, *, timeout_s: float = 60.0) -> str:
         """Have the gateway cancel one of the account's open orders; what came of it, in words.
@@ -279,6 +281,7 @@ class Workbench:
             If the gateway has not answered in ``timeout_s``; the order stays marked for cancelling.
         """
         from workbench.journal import Controls, OrderJournal
+        from workbench.journal.runs import acting
         from workbench.trading.killswitch import CANCEL, await_answer
 
         if self.run is None:
@@ -288,7 +291,8 @@ class Workbench:
         record = OrderJournal(self.journal).intent(client_order_id)
         if record is None or record.account != self.account:
             raise ConfigError(f"account {self.account} has no order {client_order_id}")
-        number = Controls(self.journal).ask(self.account, CANCEL, self.run.run_id, client_order_id)
+        actor = acting(self.run.run_id, self.run.step)
+        number = Controls(self.journal).ask(self.account, CANCEL, actor, client_order_id)
         return await_answer(self.journal, number, timeout_s)
 
     def _plan_key(self, strategy: str) -> PlanKey:
@@ -472,4 +476,5 @@ def _run_context(settings: Settings, clock: Clock, env: Mapping[str, str]) -> Ru
         record.key.amendment,
         record.provenance.get("data_snapshot"),
         bool(env.get("WORKBENCH_ORDERS")),
+        env.get("WORKBENCH_STEP", ""),
     )

@@ -163,6 +163,8 @@ def parse_parameters(given: list[str] | None) -> dict[str, str]:
             raise ParameterError(f"-p {item!r} is not KEY=VALUE")
         if name.strip() in parsed:
             raise ParameterError(f"parameter {name.strip()!r} is given twice")
+        if not value.isascii() and value != value.encode(errors="replace").decode():
+            raise ParameterError(f"-p {name.strip()}: {value!r} is not text in UTF-8")
         parsed[name.strip()] = value
     return parsed
 

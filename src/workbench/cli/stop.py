@@ -26,10 +26,10 @@ def stop(
     """Interrupt a run: its cell may clean up, its output is saved, its kernel and all it started are gone."""
     import os
     import signal
-    import socket
 
     from workbench.errors import ConfigError
     from workbench.journal import RunJournal
+    from workbench.journal.process import this_host
 
     with journal() as book:
         runs = RunJournal(book)
@@ -40,7 +40,7 @@ def stop(
         if not found.state.is_active:
             raise ConfigError(f"run {run} is not going on: {found.state.value}")
         owner = found.owner
-        if owner.host != socket.gethostname():
+        if owner.host != this_host():
             raise ConfigError(f"run {run} is on {owner.host}", hint="stop it there")
         if owner.is_alive():
             os.kill(owner.pid, signal.SIGTERM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -42,7 +43,11 @@ def name_of(notebook: Path) -> str:
     >>> name_of(Path("notebooks/02_data_cleaning.ipynb"))
     'nb-02_data_cleaning'
     """
-    return f"{_PREFIX}{_words(notebook)}"[:_LONGEST]
+    name = f"{_PREFIX}{_words(notebook)}"
+    if len(name) <= _LONGEST:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:6]  # two long names may begin alike
+    return f"{name[: _LONGEST - len(digest) - 1]}-{digest}"
 
 
 def may_order(notebook: Path) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +17,24 @@ RECORD = "run.json"
 def unseal(folder: Path) -> None:
     """Make a folder writable again, for a run that is taken up once more; it need not be there yet.
 
-    What a runner was writing when it was killed goes.
+    What a runner was writing when it was killed goes, and so does the record: a seal that an earlier attempt has still
+    to put on finds nothing to seal.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _chmod(folder, folder=0o755, file=0o644)
+    _chmod(folder, add=stat.S_IWUSR)
+    (folder / RECORD).unlink(missing_ok=True)
     for part in folder.glob(".*.part"):
-        part.unlink()
+        part.unlink(missing_ok=True)
 
 
-def seal(folder: Path) -> None:
+def seal(folder: Path, attempt: int) -> None:
     """Nobody changes a finished run by accident: its files and the folder become read-only."""
-    if folder.is_dir():
-        _chmod(folder, folder=0o555, file=0o444)
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return  # a later attempt is at work here
+    if record["attempt"] == attempt:
+        _chmod(folder, take=stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
@@ -34,9 +42,9 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     write_atomically(folder / RECORD, json.dumps(record, indent=2, sort_keys=True, default=str) + "\n")
 
 
-def _chmod(top: Path, *, folder: int, file: int) -> None:
-    top.chmod(0o755)  # the contents can only be reached so
-    for path in top.rglob("*"):
-        if not path.is_symlink():
-            path.chmod(folder if path.is_dir() else file)
-    top.chmod(folder)
+def _chmod(top: Path, *, add: int = 0, take: int = 0) -> None:
+    """Change the permissions of a folder and of everything in it; nobody gets more than they had, but to write."""
+    for path in [*top.rglob("*"), top] if take else [top, *top.rglob("*")]:
+        with suppress(FileNotFoundError):  # something that was only for a moment
+            if not path.is_symlink():
+                path.chmod((stat.S_IMODE(path.stat().st_mode) | add) & ~take)

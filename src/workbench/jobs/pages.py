@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from workbench.jobs.folders import seal
 from workbench.jobs.kernels import kernel_environment
 
 _FLUSH = "flush"
@@ -35,6 +36,7 @@ class HtmlWriter:
         self._asked = 0  # flushes, and how many of them were answered
         self._answered = 0
         self._is_over = False
+        self._sealing: list[tuple[Path, int]] = []
         self.failures: list[str] = []
 
     def __enter__(self) -> Self:
@@ -65,9 +67,10 @@ class HtmlWriter:
         """Have ``notebook`` written as HTML beside it."""
         self._order("page", notebook)
 
-    def seal(self, folder: Path) -> None:
-        """Have a run's folder made read-only once the pages submitted so far are written."""
-        self._order("seal", folder)
+    def seal(self, folder: Path, attempt: int) -> None:
+        """Have the folder of a run's attempt made read-only once the pages submitted so far are written."""
+        self._sealing.append((folder, attempt))
+        self._order("seal", folder, attempt)
 
     def flush(self, timeout_s: float = 60.0) -> None:
         """Wait until everything handed over so far is done; ``failures`` then says what is not, and why."""
@@ -81,12 +84,12 @@ class HtmlWriter:
                 why = "has died" if self._is_over else f"has not finished within {timeout_s:g} s"
                 self.failures.append(f"pages: their writer {why}")
 
-    def _order(self, what: str, path: Path) -> None:
+    def _order(self, what: str, path: Path, attempt: int = 0) -> None:
         self.start()
         assert self._process is not None
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps([what, str(path)]) + "\n")
+            self._process.stdin.write(json.dumps([what, str(path), attempt]) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             if what != _FLUSH:
@@ -119,23 +122,25 @@ class HtmlWriter:
         self._process.stdout.close()
         self._process.wait()
         self._process = None
+        for folder, attempt in self._sealing:  # if the process has died; else there is nothing left to do
+            seal(folder, attempt)
+        self._sealing.clear()
 
 
 def main() -> None:
     """Read orders as JSON from standard input; print a line for each that could not be done."""
-    from workbench.jobs.folders import seal
     from workbench.jobs.notebooks import prepare, to_html
 
     os.nice(10)  # a page can wait, an order cannot
     prepare()
     for line in sys.stdin:
-        what, text = json.loads(line)
+        what, text, attempt = json.loads(line)
         notebook = Path(text)
         try:
             if what == _FLUSH:
                 print(f"{_FLUSHED}{text}", flush=True)
             elif what == "seal":
-                seal(notebook)
+                seal(notebook, attempt)
             else:
                 to_html(notebook)
         except Exception as error:  # one bad page must not cost the others; the runner reports the line

@@ -182,6 +182,8 @@ def load_pipelines(folder: Path, calendars: Callable[[str], Calendar] | None = N
 
 def _load(name: str, folder: Path) -> tuple[Pipeline, str]:
     file = folder / f"{name}.toml"
+    if name.startswith("nb-"):
+        raise ConfigError(f"{name!r} cannot be a pipeline", hint="nb- is for notebooks that are run by themselves")
     if not _NAME.fullmatch(name) or not file.is_file():
         raise ConfigError(f"no pipeline {name!r} in {folder}", hint=nearest(name, pipeline_names(folder)))
     try:

@@ -14,11 +14,11 @@ from typing import Self
 
 from workbench.clock import Clock
 from workbench.domain import TradingState
-from workbench.errors import JournalError
+from workbench.errors import JournalError, WorkbenchError
 from workbench.jobs.engine import CellProgress
 from workbench.journal import CellRecord, Controls, Journal, RunJournal, RunRecord
 from workbench.journal.controls import EVERY_ACCOUNT
-from workbench.journal.runs import BEAT_S
+from workbench.journal.runs import BEAT_S, SILENT_S
 from workbench.journal.states import CellState, RunState
 
 LOOK_S = 0.25
@@ -62,7 +62,7 @@ class Pulse:
         self._doing = ""
         self._orders = False
         self._halted = False
-        self.failure: JournalError | None = None
+        self.failure: Exception | None = None
         self._thread = threading.Thread(target=self._work, name="pulse", daemon=True)
 
     def __enter__(self) -> Self:
@@ -102,31 +102,37 @@ class Pulse:
         try:
             with Journal(self._file, self._clock) as journal:
                 self._beat(journal)
-        except JournalError as error:
+        except Exception as error:  # whatever it is, the run must not go on without anybody hearing a halt
             self.failure = error
-            self._stop.stop(error.message)
+            self._stop.stop(error.message if isinstance(error, WorkbenchError) else f"the pulse has failed: {error}")
 
     def _beat(self, journal: Journal) -> None:
         runs, controls = RunJournal(journal), Controls(journal)
-        self._halted = self._is_halted(controls)
         beaten, told, touched, over = self._clock.monotonic(), False, journal.touched(), False
+        self._halted = self._is_halted(controls)
         while not over:
             over = self._end.wait(LOOK_S)
-            self._flush(runs)
-            if self._stop.is_set() and not told and not over:
-                runs.set_state(self._run.run_id, RunState.STOPPING, attempt=self._run.attempt, reason=self._stop.reason)
-                told = True
-            if journal.touched() != touched:
-                touched = journal.touched()
-                self._look_for_halt(controls)
-            if not over and self._clock.monotonic() - beaten >= BEAT_S:
-                beaten = self._clock.monotonic()
-                runs.beat(self._run.run_id, self._run.attempt, self._doing)
+            try:
+                self._flush(runs)
+                if self._stop.is_set() and not told and not over:
+                    reason = self._stop.reason
+                    runs.set_state(self._run.run_id, RunState.STOPPING, attempt=self._run.attempt, reason=reason)
+                    told = True
+                now = journal.touched()
+                if now != touched:
+                    self._look_for_halt(controls)
+                    touched = now
+                if not over and self._clock.monotonic() - beaten >= BEAT_S:
+                    runs.beat(self._run.run_id, self._run.attempt, self._doing)
+                    beaten = self._clock.monotonic()
+            except JournalError as error:
+                # Somebody else writes for long: a trading run is not stopped for that, it is only not heard of.
+                if "locked" not in error.message or self._clock.monotonic() - beaten > SILENT_S:
+                    raise
 
     def _flush(self, runs: RunJournal) -> None:
         with self._lock:
-            changed, self._cells = self._cells, {}
-            doing = self._doing
+            changed, doing = dict(self._cells), self._doing
         steps: dict[str, list[CellRecord]] = {}
         for (step, _), record in changed.items():
             steps.setdefault(step, []).append(record)
@@ -134,6 +140,8 @@ class Pulse:
             runs.set_cells(self._run.run_id, self._run.attempt, step, records)
         if steps:
             runs.beat(self._run.run_id, self._run.attempt, doing)
+        with self._lock:  # what was written, unless it has moved on meanwhile
+            self._cells = {where: record for where, record in self._cells.items() if changed.get(where) != record}
 
     def _look_for_halt(self, controls: Controls) -> None:
         halted = self._is_halted(controls)

@@ -157,7 +157,9 @@ class Runner:
         may_order = any(step.orders for step in pipeline.steps)
         if may_order:
             self._check_time(key)
-        if request.amend or (isinstance(request.pipeline, Path) and not may_order):
+        if isinstance(request.pipeline, Path) and not may_order:
+            key = replace(key, amendment=self._runs.next_repeat(key))
+        elif request.amend:
             key = replace(key, amendment=self._runs.next_amendment(key))
         paths = {step.name: pipeline.notebook_path(step) for step in pipeline.steps}
         facts = {**provenance(settings.home, paths), "promotion": dict(promoted)}
@@ -345,16 +347,17 @@ class Runner:
 
     def _finish(self, run: RunRecord, prepared: Prepared) -> None:
         """Run what is left of a run and record how it ended."""
-        self._html.start()  # its imports overlap with the first notebook
         folder = self._host.settings.home / run.folder
-        steps = prepared.steps or self._steps(run, prepared)
         try:
+            self._html.start()  # its imports overlap with the first notebook
+            steps = prepared.steps or self._steps(run, prepared)
             if prepared.steps is None:
                 unseal(folder)
                 self._runs.set_state(run.run_id, RunState.RUNNING, attempt=run.attempt)
             steps.execute()
             self._runs.set_state(run.run_id, RunState.SUCCEEDED, exit_code=0, attempt=run.attempt)
         except BaseException as error:
+            self.dismiss(prepared)
             self._record_failure(run, error)
             raise
         finally:
@@ -382,7 +385,7 @@ class Runner:
             for step in self._runs.steps(run.run_id)
         ]
         write_record(folder, {**asdict(ended), "steps": steps})
-        self._html.seal(folder)
+        self._html.seal(folder, run.attempt)
 
 
 def _verdict(error: BaseException) -> tuple[RunState, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from workbench.errors import RunCancelled
 from workbench.jobs.engine import Gate
 
 
@@ -37,6 +36,11 @@ class StagedNotebook:
         if self._error is not None:
             raise self._error
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended; before its gate was opened, that means that its kernel is gone."""
+        return not self._thread.is_alive()
+
     def begin(self) -> None:
         """Open the gate."""
         self._gate.open()
@@ -48,11 +52,9 @@ class StagedNotebook:
             raise self._error
 
     def dismiss(self) -> None:
-        """End it before its first cell; raises what went wrong with it, if anything did."""
+        """End it before its first cell. What kept it from getting ready is not told: nobody waits for it any more."""
         self._cancel.set()
         self._thread.join()
-        if self._error is not None and not isinstance(self._error, RunCancelled):
-            raise self._error
 
     def _run(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from workbench.calendars import Calendar
 from workbench.clock import Clock
-from workbench.errors import KernelDied, NotebookFailed, RunCancelled, StepTimeout
+from workbench.errors import KernelDied, NotebookFailed, RunCancelled, StepTimeout, WorkbenchError
 from workbench.jobs import promotion
 from workbench.jobs.binding import Binding
 from workbench.jobs.engine import CellProgress, Gate, execute
@@ -110,17 +111,15 @@ class Steps:
             Of the step that failed; the later ones have not run.
         """
         self._started = self._host.clock.monotonic()
-        for staged in self._staged.values():
-            staged.begin()
-        done = {s.name for s in self._runs.steps(self._run.run_id) if s.state is StepState.OK}
-        waiting = [step for step in self._pipeline.steps if step.name not in done]
         with self._pulse as pulse:
             try:
+                done = {s.name for s in self._runs.steps(self._run.run_id) if s.state is StepState.OK}
+                waiting = [step for step in self._pipeline.steps if step.name not in done]
                 for step, following in zip(waiting, [*waiting[1:], None], strict=True):
                     self._watcher.step(self._run, step, self._number(step), len(self._pipeline.steps))
                     self._with_retries(step, following)
             finally:
-                self._unstage()
+                self.dismiss()
         if pulse.failure is not None:
             raise pulse.failure
 
@@ -148,11 +147,13 @@ class Steps:
         return snapshot
 
     def dismiss(self) -> None:
-        """Let go of what stands by; nothing has run."""
-        self._unstage()
-        if self._opened is not None:
-            self._opened.stop()
-            self._opened = None
+        """Let go of what stands by and has not run."""
+        opened, self._opened = self._opened, None
+        waiting, self._staged = self._staged, {}
+        for staged in waiting.values():
+            staged.dismiss()
+        if opened is not None:
+            opened.stop()
 
     # ---- one step --------------------------------------------------------------------------------
 
@@ -161,18 +162,21 @@ class Steps:
         for left in range(step.retries, -1, -1):
             try:
                 if not self._claimed_running:
-                    self._runs.set_step(self._run.run_id, step.name, StepState.RUNNING)
+                    self._set_step(step, StepState.RUNNING)
                 self._claimed_running = False
                 self._step(step, following)
             except BaseException as error:
-                self._runs.set_step(self._run.run_id, step.name, StepState.ERROR, str(error))
-                spent = step.orders and self._runs.has_side_effects(self._run.run_id)
+                self._set_step(step, StepState.ERROR, str(error))
+                spent = step.orders and self._runs.has_decided(self._run.run_id, step.name)
                 if not left or spent or not isinstance(error, _RETRIED):
                     raise
                 self._pause(step.retry_delay_s)
             else:
-                self._runs.set_step(self._run.run_id, step.name, StepState.OK)
+                self._set_step(step, StepState.OK)
                 return
+
+    def _set_step(self, step: Step, state: StepState, detail: str = "") -> None:
+        self._runs.set_step(self._run.run_id, step.name, state, detail, attempt=self._run.attempt)
 
     def _step(self, step: Step, following: Step | None) -> None:
         output = self._output(step)
@@ -194,7 +198,7 @@ class Steps:
             if self._stop.reason:
                 raise type(error)(f"{error.message}: {self._stop.reason}", hint=error.hint) from error
             raise
-        if step.orders and not self._runs.has_side_effects(self._run.run_id):
+        if step.orders and not self._runs.has_decided(self._run.run_id, step.name):
             raise NotebookFailed(
                 f"{step.notebook}: it may order, but ended without proposing anything",
                 hint="propose a plan, or say why not: wb.stand_aside('no data yet')",
@@ -202,11 +206,14 @@ class Steps:
 
     def _notebook(self, step: Step, following: Step | None) -> None:
         """Run a step's notebook, and have the next one get ready meanwhile."""
-        staged = self._staged.pop(step.name, None) or self._stage(step, ahead=False)
+        staged = self._staged.pop(step.name, None)
+        if staged is None or staged.is_over:  # its kernel died while it waited; nothing of it has run
+            staged = self._stage(step, ahead=False)
         try:
             staged.begin()
-            if following is not None and self._pipeline.timeout_s is None:
-                self._stage(following, ahead=True)
+            if following is not None and following.name not in self._staged and self._pipeline.timeout_s is None:
+                with suppress(WorkbenchError):  # it is told when that step's turn has come
+                    self._stage(following, ahead=True)
         finally:
             staged.finish()
 
@@ -239,11 +246,6 @@ class Steps:
         if not ahead:
             del self._staged[step.name]
         return staged
-
-    def _unstage(self) -> None:
-        for staged in self._staged.values():
-            staged.dismiss()
-        self._staged.clear()
 
     def _on_cell(self, step: Step) -> Callable[[CellProgress], None]:
         note = self._pulse.watcher(step.name)
@@ -283,7 +285,7 @@ class Steps:
         snapshot: int | None = known.provenance.get("data_snapshot")
         if snapshot is None:
             snapshot = self._host.lake.snapshot()
-            self._runs.add_provenance(self._run.run_id, "data_snapshot", snapshot)
+            self._runs.add_provenance(self._run.run_id, "data_snapshot", snapshot, attempt=self._run.attempt)
         return snapshot
 
     def _gateway(self, snapshot: int) -> GatewayThread:

@@ -50,6 +50,7 @@ class Batch:
     data_snapshot: int
     kind: str = PLAN
     note: str = ""
+    step: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +134,11 @@ class OrderJournal:
                 return False
             connection.execute(
                 "INSERT INTO batches (batch_id, run_id, account, pipeline, session, amendment, strategy, equity, cash,"
-                " data_snapshot, created_at, kind, note) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                " data_snapshot, created_at, kind, note, step) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 (
                     batch.batch_id, batch.run_id, batch.account, batch.pipeline, batch.session.isoformat(),
                     batch.amendment, batch.strategy, str(batch.equity), str(batch.cash), batch.data_snapshot,
-                    self._journal.now(), batch.kind, batch.note,
+                    self._journal.now(), batch.kind, batch.note, batch.step,
                 ),
             )  # fmt: skip
             connection.executemany(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -11,7 +10,7 @@ from typing import Any
 
 from workbench.errors import ConfigError, JournalError, RunOverlap
 from workbench.journal.leases import Leases
-from workbench.journal.process import Owner
+from workbench.journal.process import Owner, this_host
 from workbench.journal.records import SLOT, CellRecord, Claim, Origin, RunKey, RunRecord, StepRecord
 from workbench.journal.states import CellState, RunState, StepState, check_run_move
 from workbench.journal.store import timestamp
@@ -55,13 +54,17 @@ class RunJournal(Leases):
             row = _run_row(connection, key)
             if row is None:
                 self._insert(connection, key, owner, RunState.PREFLIGHT, run_id, folder, origin)
-                return self._begin(connection, key, owner, parameters, provenance, steps, origin, running)
+                return self._begin(connection, key, owner, folder, parameters, provenance, steps, origin, running)
             run = _run(row)
             if run.state is RunState.SUCCEEDED:
                 return Claim(run, mine=False, resumed=False)
             if not self._has_begun(run.run_id):
-                return self._begin(connection, key, owner, parameters, provenance, steps, origin, running)
-            if run.state.is_active and run.owner != owner and self._is_worked_on(row):
+                return self._begin(connection, key, owner, folder, parameters, provenance, steps, origin, running)
+            worked_on = run.state.is_active and self._is_worked_on(row)
+            answered = origin.scheduled_at is not None and run.scheduled_at == timestamp(origin.scheduled_at)
+            if answered and not worked_on:
+                return Claim(run, mine=False, resumed=False)  # one try for a moment; a person may go on with it
+            if worked_on and run.owner != owner:
                 raise RunOverlap(
                     f"{key.pipeline} for {key.session} is already running as {run.run_id}"
                     f" (process {run.owner.pid} on {run.owner.host})"
@@ -77,13 +80,15 @@ class RunJournal(Leases):
                 facts = {**provenance, **run.provenance, "resumed": resumed}
             connection.execute(
                 "UPDATE runs SET state=?, attempt=attempt+1, owner_host=?, owner_pid=?, owner_started=?,"
-                " heartbeat_at=?, ended_at=NULL, exit_code=NULL, reason='', doing='', parameters=?, provenance=?"
-                " WHERE run_id=?",
+                " heartbeat_at=?, ended_at=NULL, exit_code=NULL, reason='', doing='', parameters=?, provenance=?,"
+                " trigger=?, scheduled_at=coalesce(?, scheduled_at) WHERE run_id=?",
                 (
                     RunState.PREFLIGHT.value, owner.host, owner.pid, owner.started, self._journal.now(),
-                    _dump(parameters), _dump(facts), run.run_id,
+                    _dump(parameters), _dump(facts), origin.trigger,
+                    None if origin.scheduled_at is None else timestamp(origin.scheduled_at), run.run_id,
                 ),
             )  # fmt: skip
+            self._take_steps(connection, run, steps)
             keep = "" if changed else StepState.OK.value
             connection.execute(
                 "UPDATE steps SET state=?, detail='' WHERE run_id=? AND state<>?",
@@ -173,10 +178,13 @@ class RunJournal(Leases):
             self._require(connection, run_id, attempt)
             _leave_unfinished(connection, run_id, attempt, detail, self._journal.now())
 
-    def set_step(self, run_id: str, name: str, state: StepState, detail: str = "") -> None:
+    def set_step(
+        self, run_id: str, name: str, state: StepState, detail: str = "", *, attempt: int | None = None
+    ) -> None:
         """Move one step and stamp when it began or ended."""
         column = "started_at" if state is StepState.RUNNING else "ended_at"
         with self._journal.transaction() as connection:
+            self._require(connection, run_id, attempt)
             connection.execute(
                 f"UPDATE steps SET state=?, detail=?, {column}=? WHERE run_id=? AND name=?",
                 (state.value, detail, self._journal.now(), run_id, name),
@@ -193,6 +201,7 @@ class RunJournal(Leases):
     def set_cells(self, run_id: str, attempt: int, step: str, cells: Sequence[CellRecord]) -> None:
         """Record where cells of a step are."""
         with self._journal.transaction() as connection:
+            self._require(connection, run_id, attempt)
             connection.executemany(
                 "INSERT OR REPLACE INTO cells VALUES (?,?,?,?,?,?,?,?)",
                 [(run_id, attempt, step, c.number, c.total, c.state.value, c.seconds, c.reason) for c in cells],
@@ -210,10 +219,10 @@ class RunJournal(Leases):
             found.setdefault(row["step"], []).append(record)
         return found
 
-    def has_side_effects(self, run_id: str) -> bool:
-        """Whether a run has handed anything to a gateway: orders, or an order to be cancelled."""
-        sql = "SELECT 1 FROM batches WHERE run_id=? UNION ALL SELECT 1 FROM commands WHERE actor=? LIMIT 1"
-        return bool(self._journal.read(sql, (run_id, run_id)))
+    def has_decided(self, run_id: str, step: str) -> bool:
+        """Whether a step has handed a gateway anything: a proposal, even an empty one, or an order to be cancelled."""
+        sql = "SELECT 1 FROM batches WHERE run_id=? AND step IN (?, '') UNION ALL SELECT 1 FROM commands WHERE actor=?"
+        return bool(self._journal.read(f"{sql} LIMIT 1", (run_id, step, acting(run_id, step))))
 
     def _require(self, connection: sqlite3.Connection, run_id: str, attempt: int | None) -> sqlite3.Row:
         row: sqlite3.Row | None = connection.execute("SELECT * FROM runs WHERE run_id=?", (run_id,)).fetchone()
@@ -226,15 +235,15 @@ class RunJournal(Leases):
     def _is_worked_on(self, row: sqlite3.Row) -> bool:
         """Whether a run's owner lives: by its process on this machine, by its heartbeat on another."""
         owner = Owner(row["owner_host"], row["owner_pid"], row["owner_started"])
-        if owner.host == socket.gethostname():
+        if owner.host == this_host():
             return owner.is_alive()
         silent_s = (self._journal.clock.now() - datetime.fromisoformat(row["heartbeat_at"])).total_seconds()
         return silent_s < SILENT_S
 
-    def add_provenance(self, run_id: str, name: str, value: object) -> None:
+    def add_provenance(self, run_id: str, name: str, value: object, *, attempt: int | None = None) -> None:
         """Add one fact to what the run was made of."""
         with self._journal.transaction() as connection:
-            row = connection.execute("SELECT provenance FROM runs WHERE run_id=?", (run_id,)).fetchone()
+            row = self._require(connection, run_id, attempt)
             facts = {**json.loads(row["provenance"]), name: value}
             connection.execute("UPDATE runs SET provenance=? WHERE run_id=?", (_dump(facts), run_id))
 
@@ -282,7 +291,34 @@ class RunJournal(Leases):
             return first
         run = self.find(RunKey(key.account, key.pipeline, key.session, int(last)))
         assert run is not None
-        return int(last) + (run.state is RunState.SUCCEEDED)
+        following = int(last) + (run.state is RunState.SUCCEEDED)
+        if following >= first + SLOT:
+            raise ConfigError(
+                f"{key.pipeline} has run {SLOT} times for {key.session}", hint="that is as often as it can"
+            )
+        return following
+
+    def next_repeat(self, key: RunKey) -> int:
+        """The number of the next run of something that may run as often as somebody likes: one after the last."""
+        rows = self._journal.read(
+            "SELECT max(amendment) AS last FROM runs WHERE account=? AND pipeline=? AND session=?", _key(key)[:3]
+        )
+        return 0 if rows[0]["last"] is None else int(rows[0]["last"]) + 1
+
+    def _take_steps(self, connection: sqlite3.Connection, run: RunRecord, steps: Sequence[tuple[str, str]]) -> None:
+        """The pipeline as it is now: steps may have been added; one that has proposed must still be there."""
+        asked = connection.execute("SELECT DISTINCT step FROM batches WHERE run_id=? AND step<>''", (run.run_id,))
+        gone = {row["step"] for row in asked} - {name for name, _ in steps}
+        if gone:
+            raise ConfigError(
+                f"run {run.run_id} has proposed orders in step {min(gone)}, which the pipeline does not have any more",
+                hint="put the step back, or use --amend for a second rebalance",
+            )
+        connection.executemany(
+            "INSERT INTO steps (run_id, name, ordinal, notebook, state) VALUES (?,?,?,?,?)"
+            " ON CONFLICT (run_id, name) DO UPDATE SET ordinal=excluded.ordinal, notebook=excluded.notebook",
+            [(run.run_id, name, i, notebook, StepState.PENDING.value) for i, (name, notebook) in enumerate(steps)],
+        )
 
     def _has_begun(self, run_id: str) -> bool:
         """Whether anybody has ever claimed it."""
@@ -310,6 +346,7 @@ class RunJournal(Leases):
         connection: sqlite3.Connection,
         key: RunKey,
         owner: Owner,
+        folder: str,
         parameters: Mapping[str, Any],
         provenance: Mapping[str, Any],
         steps: Sequence[tuple[str, str]],
@@ -320,10 +357,10 @@ class RunJournal(Leases):
         run = _run(_run_row(connection, key))
         connection.execute(
             "UPDATE runs SET state=?, owner_host=?, owner_pid=?, owner_started=?, heartbeat_at=?, ended_at=NULL,"
-            " exit_code=NULL, reason='', parameters=?, provenance=?, trigger=? WHERE run_id=?",
+            " exit_code=NULL, reason='', parameters=?, provenance=?, trigger=?, folder=? WHERE run_id=?",
             (
                 RunState.PREFLIGHT.value, owner.host, owner.pid, owner.started, self._journal.now(), _dump(parameters),
-                _dump(provenance), origin.trigger, run.run_id,
+                _dump(provenance), origin.trigger, folder, run.run_id,
             ),
         )  # fmt: skip
         connection.executemany(
@@ -352,6 +389,11 @@ class RunJournal(Leases):
             "INSERT INTO run_events (run_id, at, state, attempt, detail) VALUES (?,?,?,?,?)",
             (run_id, self._journal.now(), state.value, attempt, detail),
         )
+
+
+def acting(run_id: str, step: str) -> str:
+    """The name under which a step of a run asks the gateway for something."""
+    return f"{run_id} {step}"
 
 
 def _leave_unfinished(connection: sqlite3.Connection, run_id: str, attempt: int, detail: str, now: str) -> None:

@@ -208,6 +208,7 @@ def _third() -> list[str]:
         "ALTER TABLE runs ADD COLUMN doing TEXT NOT NULL DEFAULT ''",  # step and cell that the runner is at
         "CREATE INDEX runs_by_state ON runs (state)",
         "ALTER TABLE batches ADD COLUMN note TEXT NOT NULL DEFAULT ''",  # why nothing is ordered
+        "ALTER TABLE batches ADD COLUMN step TEXT NOT NULL DEFAULT ''",  # of the run that proposed it
         """
         CREATE TABLE cells (
             run_id TEXT NOT NULL REFERENCES runs, attempt INTEGER NOT NULL, step TEXT NOT NULL,

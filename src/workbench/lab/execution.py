@@ -72,7 +72,13 @@ class LedgerExecution(ExecutionManager):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        if self._started(child.pid) is not Status.IN_PROGRESS:  # stopped or deleted while there was nothing to stop yet
+        try:
+            status = self._started(child.pid)
+        except BaseException:  # nobody could follow it, and it has hardly begun
+            child.terminate()
+            child.wait()
+            raise
+        if status is not Status.IN_PROGRESS:  # stopped or deleted while there was nothing to stop yet
             child.terminate()
         self._code = child.wait()
 

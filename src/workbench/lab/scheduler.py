@@ -149,9 +149,10 @@ class LedgerScheduler(Scheduler):
             rows = session.query(Job.job_id).filter(Job.status.in_(_OPEN)).all()
         for (job_id,) in rows:
             if job_id not in self._watched:
-                execution = self._execution(job_id)
-                if execution.is_over():
-                    execution.settle()
+                try:
+                    self._settle_if_over(job_id)
+                except (WorkbenchError, OSError) as error:  # the row stays as it is, and the list can be seen
+                    self.log.warning("job %s: %s", job_id, error)
 
     # ---- job definitions -------------------------------------------------------------------------------------------
 
@@ -218,6 +219,11 @@ class LedgerScheduler(Scheduler):
         self._execution(job_id).deliver()
 
     # ---- inside ----------------------------------------------------------------------------------------------------
+
+    def _settle_if_over(self, job_id: str) -> None:
+        execution = self._execution(job_id)
+        if execution.is_over():
+            execution.settle()
 
     def _watch(self, execution: LedgerExecution) -> None:
         try:

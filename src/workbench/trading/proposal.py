@@ -74,7 +74,13 @@ class Outcome:
 
 
 def propose(
-    journal: Journal, run_id: str, plan: Plan | OrderList, data_snapshot: int, *, timeout_s: float = 60.0
+    journal: Journal,
+    run_id: str,
+    plan: Plan | OrderList,
+    data_snapshot: int,
+    *,
+    step: str = "",
+    timeout_s: float = 60.0,
 ) -> Outcome:
     """Write the plan's intents as one durable batch and wait until the gateway has dealt with each.
 
@@ -101,6 +107,7 @@ def propose(
         cash=plan.snapshot.cash,
         data_snapshot=data_snapshot,
         note=plan.note,
+        step=step,
     )
     fresh = orders.propose(batch, plan.targets, plan.intents)
     batch_id = orders.batch_of(key.account, key.pipeline, key.session, key.amendment, key.strategy)

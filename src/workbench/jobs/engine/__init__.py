@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -73,7 +73,8 @@ class Gate:
             self._open = True
             if self._waiter is not None:
                 loop, event = self._waiter
-                loop.call_soon_threadsafe(event.set)
+                with suppress(RuntimeError):  # the notebook has ended while it waited; its thread says why
+                    loop.call_soon_threadsafe(event.set)
 
     async def passed(self) -> None:
         """Wait until it is open."""
@@ -287,7 +288,7 @@ def imports_without(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
 
 
 def _run(nb: NotebookNode, job: Job) -> None:

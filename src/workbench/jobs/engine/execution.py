@@ -98,7 +98,8 @@ class _Execution:
             await self._unless_stopped(self._start())
             await self._unless_stopped(self._connect())
             if self._job.ahead:
-                await self._unless_stopped(self._client.silently(self._job.ahead))
+                async with self._start_limit():
+                    await self._unless_stopped(self._client.silently(self._job.ahead))
             await self._unless_stopped(gate.passed())
         except BaseException:
             self._stop.cancel()

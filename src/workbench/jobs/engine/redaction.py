@@ -75,6 +75,8 @@ def _texts(value: object) -> Iterable[str]:
     """The strings in a parameter's value."""
     if isinstance(value, str):
         return [value] if len(value) >= _LEAST_CHARACTERS else []
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _texts(str(value))
     if isinstance(value, Mapping):
         return [text for item in value.values() for text in _texts(item)]
     if isinstance(value, list | tuple | set | frozenset):

@@ -113,8 +113,11 @@ class Daemon:
                 delay_s = self._dispatcher.tick()
             except JournalError as error:  # full disk, locked file: nothing can be claimed, so nothing is started
                 self._log.once("journal", str(error), level="error")
+            except OSError as error:  # no process, no log file: another look may be luckier
+                self._log.once("system", str(error), level="error")
             else:
                 self._log.over("journal")
+                self._log.over("system")
             alarm.set(delay_s)
             self._receive(
                 delay_s + self._limits.look_s

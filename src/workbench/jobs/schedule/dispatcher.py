@@ -182,6 +182,8 @@ class Dispatcher:
         key, pipeline = self._key(due), self._folder.pipelines[due.pipeline]
         job = self._crew.get(key)
         if not self._has_room(pipeline):
+            if now >= due.start:
+                self._runs.enqueue(key, Owner.current(), folder="", origin=Origin("schedule", due.at))
             self._log.once("waits", "for the jobs before it", pipeline=due.pipeline, about=key)
             return
         made_of = fingerprint(self._post.settings, pipeline)

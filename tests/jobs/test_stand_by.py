@@ -16,6 +16,7 @@ from workbench.app import Workbench, open_workbench
 from workbench.errors import ConfigError, JobError, NotebookFailed, RunCancelled
 from workbench.jobs.kernels import KernelPool
 from workbench.jobs.pages import HtmlWriter
+from workbench.jobs.pipelines import Pipeline, load_pipeline
 from workbench.jobs.preload import PRELOAD
 from workbench.jobs.runner import Runner, RunRequest
 from workbench.journal import RunJournal
@@ -207,3 +208,52 @@ def test_what_waits_is_gone_when_an_earlier_step_has_failed_often(
     assert not [thread for thread in threading.enumerate() if thread.name == "notebook"]
     run = RunJournal(workbench.journal).runs(account="often")[0]
     assert (run.state, steps_of(workbench, run.run_id)) == (RunState.FAILED, {"fails": "error", "look": "not_run"})
+
+
+def test_a_pipeline_that_was_read_before_its_file_broke_runs_as_it_was(
+    runner: Runner, workbench: Workbench, home: Path
+) -> None:
+    file = home / "pipelines" / "bell.toml"
+    good = load_pipeline("bell", file.parent)
+    again = Pipeline.model_validate_json(good.model_dump_json(exclude_unset=True))
+    assert again == good
+    file.write_text("schedule = [")
+    try:
+        outcome = runner.run(RunRequest(again, SESSION, account="broken", allow_dirty=True))
+    finally:
+        file.write_text(PIPELINE)
+    assert steps_of(workbench, outcome.run.run_id) == {"order": "ok", "look": "ok"}
+
+
+def test_a_malformed_tag_in_a_later_step_is_refused_before_the_first_runs(
+    runner: Runner, workbench: Workbench, home: Path
+) -> None:
+    look = home / "pipelines" / "look.ipynb"
+    before = look.read_text()
+    look.write_text(before.replace('"tags": []', '"tags": ["timeout=soon"]'))
+    try:
+        with pytest.raises(ConfigError, match=r"look\.ipynb, cell \[2\]: 'timeout=soon' is not a time-out"):
+            runner.run(request("tagged"))
+    finally:
+        look.write_text(before)
+    assert RunJournal(workbench.journal).runs(account="tagged") == []
+
+
+def test_another_notebook_of_the_same_name_is_not_taken_for_the_one_that_ran(
+    runner: Runner, workbench: Workbench, home: Path
+) -> None:
+    title = {"cell_type": "markdown", "id": "t", "metadata": {}, "source": "# Order\nplaces orders: yes"}
+    made = json.loads((home / "pipelines" / "order.ipynb").read_text())
+    made["cells"].insert(0, title)
+    for folder, extra in (("one", ""), ("two", "\n1 + 1")):
+        made["cells"][-1]["source"] = ORDER + extra
+        (home / folder).mkdir()
+        (home / folder / "mine.ipynb").write_text(json.dumps(made))
+
+    def asked(folder: str) -> RunRequest:
+        return RunRequest(home / folder / "mine.ipynb", SESSION, account="names", allow_dirty=True)
+
+    assert runner.run(asked("one")).run.state is RunState.SUCCEEDED
+    assert runner.run(asked("one")).already_done
+    with pytest.raises(ConfigError, match="another notebook named mine"):
+        runner.run(asked("two"))

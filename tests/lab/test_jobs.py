@@ -101,23 +101,26 @@ def test_what_is_refused_and_what_fails_says_why_in_one_line(server: Server, hom
     assert "jupyter_jobs" not in ordering.status_message
 
 
-def test_a_job_runs_once_at_a_time_and_stop_ends_it_cleanly(server: Server, home: Path) -> None:
-    scheduler, door = server(), Door(home.parent / "door")
-    first = click(scheduler, "waits", door=str(door.path))
-    door.wait()
-    assert scheduler.get_job(first).status.value == "IN_PROGRESS"
-
-    second = ended(scheduler, click(scheduler, "waits", door=str(door.path)))
-    (run,) = runs(home)
-    assert second.status.value == "FAILED"
-    assert f"is already running as {run.run_id}" in second.status_message
+def test_two_jobs_of_one_notebook_run_side_by_side_and_stop_ends_one_of_them_cleanly(
+    server: Server, home: Path
+) -> None:
+    scheduler = server()
+    doors = [Door(home.parent / name) for name in ("door", "other")]
+    first, second = (click(scheduler, "waits", door=str(door.path)) for door in doors)
+    for door in doors:
+        door.wait()
+    assert {scheduler.get_job(job).status.value for job in (first, second)} == {"IN_PROGRESS"}
 
     scheduler.stop_job(first)
     stopped = ended(scheduler, first)
     assert stopped.status.value == "STOPPED"
     assert stopped.status_message.startswith("cancelled: ")
-    (run,) = runs(home)
-    assert (run.state, run.exit_code) == (RunState.CANCELLED, 143)
+    assert scheduler.get_job(second).status.value == "IN_PROGRESS"
+    scheduler.stop_job(second)
+    assert ended(scheduler, second).status.value == "STOPPED"
+    assert {run.key.amendment: (run.state, run.exit_code) for run in runs(home)} == {
+        number: (RunState.CANCELLED, 143) for number in (0, 1)
+    }
 
 
 def test_deleting_a_job_stops_what_it_has_started(server: Server, home: Path) -> None:

@@ -16,6 +16,7 @@ from workbench.errors import BrokerError, ConfigError, DataError, JobError, Para
 
 if TYPE_CHECKING:
     from workbench.app import Workbench
+    from workbench.jobs.pipelines import Pipeline as PipelineFile
     from workbench.jobs.runner import Runner, RunOutcome
     from workbench.journal import Origin
 
@@ -170,7 +171,7 @@ def parse_parameters(given: list[str] | None) -> dict[str, str]:
 
 
 @contextmanager
-def opened_runner(job: str | Path) -> Iterator[tuple[Workbench, Runner, TerminalWatcher]]:
+def opened_runner(job: str | Path | PipelineFile) -> Iterator[tuple[Workbench, Runner, TerminalWatcher]]:
     """A workbench, a runner with warm kernels, and a progress display; signals cancel the run."""
     from workbench.jobs.pipelines import load_pipeline
     from workbench.settings import load_settings

@@ -42,13 +42,15 @@ def main(arguments: Sequence[str]) -> int:
 
 def _work(given: Assignment, link: Link) -> int:
     from workbench.cli import run
+    from workbench.jobs.pipelines import Pipeline
     from workbench.journal import Origin
 
-    with run.opened_runner(given.pipeline) as (workbench, runner, watcher), _noticed() as stopped:
+    pipeline = Pipeline.model_validate_json(given.definition)
+    with run.opened_runner(pipeline) as (workbench, runner, watcher), _noticed() as stopped:
         from workbench.jobs.runner import RunRequest
 
         request = RunRequest(
-            given.pipeline,
+            pipeline,
             given.session,
             account=given.account,
             slot=given.slot,

@@ -25,6 +25,7 @@ from workbench.jobs.adhoc import name_of, pipeline_of_notebook
 from workbench.jobs.binding import STRATEGY, Binding, bind
 from workbench.jobs.engine import execute
 from workbench.jobs.engine.redaction import blotted
+from workbench.jobs.engine.tags import check_tags
 from workbench.jobs.folders import unseal, write_record
 from workbench.jobs.kernels import KernelPool
 from workbench.jobs.pages import HtmlWriter
@@ -47,7 +48,7 @@ class RunRequest:
     Parameters
     ----------
     pipeline
-        Its name, or a notebook file: that is then run by itself.
+        Its name, or a notebook file: that is then run by itself. Or a pipeline that has been read already.
     session
         None is the latest one with complete data.
     slot
@@ -56,7 +57,7 @@ class RunRequest:
         Run what is not promoted, on a paper account.
     """
 
-    pipeline: str | Path
+    pipeline: str | Path | Pipeline
     session: date | None = None
     parameters: Mapping[str, object] = field(default_factory=dict)
     account: str | None = None
@@ -142,6 +143,8 @@ class Runner:
         """
         pipeline, settings = self._pipeline(request), self._host.settings
         notebooks = {s.name: read_parameters(pipeline.notebook_path(s)) for s in pipeline.steps}
+        for notebook in pipeline.notebooks:
+            check_tags(notebook)
         binding = bind(pipeline, notebooks, request.parameters)
         chosen = binding.record().get(STRATEGY)
         promoted = promotion.require(
@@ -204,7 +207,10 @@ class Runner:
             If the run ended badly; the journal says how, and the same request resumes it.
         """
         try:
+            if self._cancel.is_set() and prepared.steps is None:
+                raise RunCancelled("cancelled before the run began")
             claim = self._claim(prepared)
+            self._require_same_notebook(prepared, claim)
         except BaseException:
             self.dismiss(prepared)
             raise
@@ -251,7 +257,9 @@ class Runner:
         settings = self._host.settings
         if isinstance(request.pipeline, Path):
             return pipeline_of_notebook(request.pipeline, self._host.calendar.name)
-        pipeline = load_pipeline(request.pipeline, settings.pipelines_dir)
+        pipeline = request.pipeline
+        if isinstance(pipeline, str):
+            pipeline = load_pipeline(pipeline, settings.pipelines_dir)
         if pipeline.calendar != self._host.calendar.name:
             raise ConfigError(
                 f"{pipeline.name} is for {pipeline.calendar}, but this installation trades {settings.calendar}",
@@ -306,6 +314,17 @@ class Runner:
 
     # ---- the ledger ------------------------------------------------------------------------------
 
+    def _require_same_notebook(self, prepared: Prepared, claim: Claim) -> None:
+        """Two notebooks of one name share a place in the ledger; that one has run does not mean that the other has."""
+        if isinstance(prepared.request.pipeline, Path) and not claim.mine:
+            ran, asked = claim.run.provenance.get("notebooks"), prepared.provenance["notebooks"]
+            if ran != asked:
+                raise ConfigError(
+                    f"another notebook named {prepared.request.pipeline.name}, or another version of it, has run for"
+                    f" {claim.run.key.session} as {claim.run.run_id}",
+                    hint="rename the notebook, or use --amend",
+                )
+
     def _claim(self, prepared: Prepared) -> Claim:
         return self._runs.claim(
             prepared.key,
@@ -335,7 +354,8 @@ class Runner:
 
     def _reject(self, request: RunRequest, error: WorkbenchError) -> None:
         """Nobody reads the error of a request that no person made: put it on record."""
-        name = name_of(request.pipeline) if isinstance(request.pipeline, Path) else request.pipeline
+        asked = request.pipeline
+        name = name_of(asked) if isinstance(asked, Path) else asked if isinstance(asked, str) else asked.name
         session = request.session or self._host.calendar.last_closed(self._host.clock.now())
         self._put_aside(request, name, session, RunState.REJECTED, str(error))
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.errors import ConfigError
+from workbench.jobs.parameters import read_cells
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -27,6 +30,19 @@ def may_raise(cell: NotebookNode) -> bool:
     return RAISES_TAG in _tags(cell)
 
 
+def check_tags(notebook: Path) -> None:
+    """Refuse a notebook with a malformed tag, before anything of its pipeline has run.
+
+    Raises
+    ------
+    ConfigError
+        Naming notebook and cell.
+    """
+    codes = [cell for cell in read_cells(notebook) if cell.get("cell_type") == "code"]
+    for number, cell in enumerate(codes, 1):
+        _limit(cell.get("metadata", {}).get("tags", []), f"{notebook.name}, cell [{number}]")
+
+
 def timeout_s(cell: NotebookNode, where: str) -> float | None:
     """The seconds that the tag ``timeout=SECONDS`` gives a cell; None without such a tag.
 
@@ -35,7 +51,11 @@ def timeout_s(cell: NotebookNode, where: str) -> float | None:
     ConfigError
         For a tag that means to be one and is not; ``where`` names the cell.
     """
-    found = [tag for tag in _tags(cell) if _LIKE_TIMEOUT.match(tag)]
+    return _limit(_tags(cell), where)
+
+
+def _limit(tags: Sequence[object], where: str) -> float | None:
+    found = [tag for tag in tags if isinstance(tag, str) and _LIKE_TIMEOUT.match(tag)]
     if not found:
         return None
     match = _TIMEOUT.fullmatch(found[0])

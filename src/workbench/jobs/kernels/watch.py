@@ -64,7 +64,7 @@ class Watch:
 
     def fault(self, text: str, *, cell: int | None = None, trace: list[str] | None = None, log: bool = False) -> None:
         """Note that something went wrong, in ``cell`` if that is known. ``log`` says that the log failed."""
-        text = " ".join(text.split())
+        text = " ".join(text.encode("utf-8", "backslashreplace").decode().split())  # it travels as UTF-8
         fault = {"cell": cell or self.cell, "text": text[:_TEXT_CHARACTERS], "trace": trace or [], "log": log}
         self._faults.append(fault)
 

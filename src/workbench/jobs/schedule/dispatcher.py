@@ -284,8 +284,10 @@ class Dispatcher:
         return RunKey(self._post.account, due.pipeline, due.session, due.slot * SLOT)
 
     def _assignment(self, due: Due) -> Assignment:
-        post = self._post
-        return Assignment(due.pipeline, post.account, due.session, due.slot, due.at, due.start, post.allow_dirty)
+        post, definition = self._post, self._folder.pipelines[due.pipeline].model_dump_json(exclude_unset=True)
+        return Assignment(
+            due.pipeline, post.account, due.session, due.slot, due.at, due.start, post.allow_dirty, definition
+        )
 
 
 def _describe(due: Due, late_s: float, warm: bool) -> str:

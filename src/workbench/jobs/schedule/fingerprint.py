@@ -17,7 +17,8 @@ _PACKAGE = Path(workbench.__file__).parent
 def fingerprint(settings: Settings, pipeline: Pipeline) -> str:
     """One value for the commit, the lock, the package's files, the configuration, the pipeline and its notebooks."""
     digest = hashlib.sha256(_commit(settings.home).encode())
-    for file in (settings.config_file, settings.home / "requirements.lock", pipeline.file, *pipeline.notebooks):
+    digest.update(pipeline.model_dump_json(exclude_unset=True).encode())  # its file may be broken at the moment
+    for file in (settings.config_file, settings.home / "requirements.lock", *pipeline.notebooks):
         digest.update(_content(file))
     for folder, _, names in sorted(os.walk(_PACKAGE)):
         for name in sorted(names):

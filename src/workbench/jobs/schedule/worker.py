@@ -36,6 +36,7 @@ class Assignment:
     """What a worker is for; passed on its command line.
 
     ``at`` is the moment of the schedule, ``start`` the one at which it begins, which may be a little later.
+    ``definition`` is the pipeline as JSON: as its file was when it was last valid.
 
     >>> at = datetime.fromisoformat("2013-03-01T21:30:00+00:00")
     >>> given = Assignment("daily", "paper", date(2013, 3, 1), 0, at, at)
@@ -50,6 +51,7 @@ class Assignment:
     at: datetime
     start: datetime
     allow_dirty: bool = False
+    definition: str = ""
 
     def arguments(self) -> list[str]:
         """The command line that says the same."""
@@ -61,6 +63,7 @@ class Assignment:
             self.at.isoformat(),
             self.start.isoformat(),
             _ALLOW_DIRTY if self.allow_dirty else "",
+            self.definition,
         ]
 
     @classmethod
@@ -73,7 +76,7 @@ class Assignment:
             If they are anything else: only the daemon starts workers.
         """
         try:
-            pipeline, account, session, slot, at, start, dirty = arguments
+            pipeline, account, session, slot, at, start, dirty, definition = arguments
             return cls(
                 pipeline,
                 account,
@@ -82,6 +85,7 @@ class Assignment:
                 datetime.fromisoformat(at),
                 datetime.fromisoformat(start),
                 dirty == _ALLOW_DIRTY,
+                definition,
             )
         except ValueError as error:
             raise ConfigError(f"not a worker's assignment: {error}", hint="use `workbench schedule run`") from error

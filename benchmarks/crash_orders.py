@@ -50,7 +50,7 @@ from support.mortals import CALENDAR, House, fork
 SYMBOLS = tuple(letter * 3 for letter in "ABCDEFGHIJKLMNOP")
 SESSIONS_A_HOUSE = 12
 KILLS_A_SESSION = 6
-_PATIENCE_S = 30.0
+_PATIENCE_S = 120.0
 _POST: dict[str, Any] = {"method": "POST", "path": "/v2/orders", "times": None}
 _GET: dict[str, Any] = {"method": "GET", "times": None}
 # What the exchange does to requests, each with its probability.

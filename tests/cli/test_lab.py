@@ -35,7 +35,7 @@ def test_lab_serves_the_notebooks_of_the_installation(tmp_path: Path, port: int)
     listing = None
     while listing is None and time.monotonic() < deadline and process.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 listing = json.load(answer)
         except (urllib.error.URLError, ConnectionError):
             with suppress(subprocess.TimeoutExpired):  # it is still starting: look again in a moment

@@ -152,7 +152,7 @@ def run_tests(
     with tempfile.TemporaryDirectory(prefix="wb-test-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
         env = _environment(folder)
-        with KernelPool(PRELOAD, (settings.calendar,), cache=settings.cache_dir, env=env) as pool:
+        with KernelPool(PRELOAD, (settings.calendar,), env=env) as pool:
             home = make_scratch(settings, folder / "home", pipelines)
             load_sample(home)
             on_home(home)

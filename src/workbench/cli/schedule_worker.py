@@ -45,7 +45,7 @@ def _work(given: Assignment, link: Link) -> int:
     from workbench.jobs.pipelines import Pipeline
     from workbench.journal import Origin
 
-    pipeline = Pipeline.model_validate_json(given.definition)
+    pipeline = Pipeline.model_validate_json(given.definition) if given.definition else given.pipeline
     with run.opened_runner(pipeline) as (workbench, runner, watcher), _noticed() as stopped:
         from workbench.jobs.runner import RunRequest
 

@@ -28,6 +28,11 @@ FAILURES: dict[str, tuple[list[Cell], int, str]] = {
         1,
         "thread 'feeder': ValueError: no feed",
     ),
+    "thread whose error is no text in UTF-8": (
+        [f"{_IMPORTS}t = threading.Thread(target=lambda: int('a\\ud800b'), name='feeder'); t.start(); t.join()", "1"],
+        1,
+        "thread 'feeder': ValueError: invalid literal for int()",
+    ),
     "thread of an earlier cell": (
         [f"{_THREAD}t = threading.Thread(target=feed, name='feeder'); t.start()", "1", "go.set(); t.join()", "1"],
         1,

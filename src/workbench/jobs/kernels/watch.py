@@ -64,8 +64,9 @@ class Watch:
 
     def fault(self, text: str, *, cell: int | None = None, trace: list[str] | None = None, log: bool = False) -> None:
         """Note that something went wrong, in ``cell`` if that is known. ``log`` says that the log failed."""
-        text = " ".join(text.encode("utf-8", "backslashreplace").decode().split())  # it travels as UTF-8
-        fault = {"cell": cell or self.cell, "text": text[:_TEXT_CHARACTERS], "trace": trace or [], "log": log}
+        text, *lines = (line.encode("utf-8", "backslashreplace").decode() for line in [text, *(trace or [])])
+        text = " ".join(text.split())[:_TEXT_CHARACTERS]
+        fault = {"cell": cell or self.cell, "text": text, "trace": lines, "log": log}
         self._faults.append(fault)
 
     async def settle(self) -> None:

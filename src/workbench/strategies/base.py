@@ -28,3 +28,8 @@ class Strategy(BaseModel, ABC):
         hold of each symbol, decided on the close of the row's session and traded at the next open.
         Zero means out; never NaN. Row t may use only rows up to t.
         """
+
+    @property
+    def warm_up(self) -> int:
+        """Sessions that the bars must have before a weight can be other than zero; 1 if that is not known."""
+        return 1

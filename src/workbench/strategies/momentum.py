@@ -44,3 +44,8 @@ class Momentum(Strategy):
         np.put_along_axis(held, order[:, : self.top], True, axis=1)
         weights = np.where(held & eligible, 1.0 / self.top, 0.0)
         return pd.DataFrame(weights, index=close.index, columns=close.columns)[list(bars.close.columns)]
+
+    @property
+    def warm_up(self) -> int:
+        """The sessions between the two closes of a return, and the first of them."""
+        return self.lookback + 1

@@ -29,7 +29,6 @@ GUARD = 1e-9
 # What a simulation leaves of one combination, one column each.
 FINAL, MEAN, M2, DOWNSIDE, DRAWDOWN, TRADES, WINS, EXPOSURE, LOWEST, JUMP, ORDERS = range(11)
 SUMS = 11
-_INSERTION = 24  # up to so many orders are sorted by insertion
 
 # Crossovers are computed so many side by side: their state stays in the processor's nearest cache.
 LANES = 64
@@ -151,7 +150,7 @@ def fill(at: int, change: float, price: float, cash: float, held, traded, rules:
         if below_least(quantity):
             return cash
         if held[at] == 0.0:
-            traded[:, at] = 0.0
+            traded[0, at] = traded[1, at] = traded[2, at] = 0.0
         held[at] = add(held[at], quantity)
         traded[0, at] += quantity
         traded[1, at] += quantity * paid
@@ -292,20 +291,21 @@ def _decide(weights, marks, traded_on, prices, equity, held, last, rules, orders
 
 @compiled
 def _sort(values, picked, count) -> None:
-    """Order by value, so that sales pay for purchases and small purchases come first; equal ones as they were."""
-    if count > _INSERTION:
-        ranks = np.argsort(values[:count], kind="mergesort")
-        picked[:count] = picked[:count][ranks]
-        return
-    for place in range(1, count):
-        value, at = values[place], picked[place]
-        before = place - 1
-        while before >= 0 and values[before] > value:
-            values[before + 1] = values[before]
-            picked[before + 1] = picked[before]
-            before -= 1
-        values[before + 1] = value
-        picked[before + 1] = at
+    """Order by value, so that sales pay for purchases and small purchases come first; equal ones by symbol.
+
+    Source: D. L. Shell, "A High-Speed Sorting Procedure", Communications of the ACM 2 (1959).
+    """
+    gap = count // 2
+    while gap > 0:
+        for place in range(gap, count):
+            value, at, before = values[place], picked[place], place - gap
+            while before >= 0 and (
+                values[before] > value or (values[before] == value and picked[before] > at)
+            ):  # fmt: skip
+                values[before + gap], picked[before + gap] = values[before], picked[before]
+                before -= gap
+            values[before + gap], picked[before + gap] = value, at
+        gap //= 2
 
 
 @compiled
@@ -352,35 +352,35 @@ def crossovers(
         Zeros, combinations x :data:`SUMS`.
     """
     columns = np.empty((2, LANES), dtype=np.uint64)
-    scratch = np.empty((LANES, SUMS))
     for first in range(0, len(fast), LANES):
-        count = min(LANES, len(fast) - first)
         for lane in range(LANES):  # the last block is filled up with its first combination
-            from_ = first + lane if lane < count else first
-            columns[0, lane] = fast[from_]
-            columns[1, lane] = slow[from_]
-        scratch[:] = 0.0
-        _block(averages, columns, noise, weight, prices, closes, marks, due, lag, rules, scratch)
-        sums[first : first + count] = scratch[:count]
+            at = first + lane if first + lane < len(fast) else first
+            columns[0, lane] = fast[at]
+            columns[1, lane] = slow[at]
+        made = _block(averages, columns, noise, weight, prices, closes, marks, due, lag, rules)
+        for lane in range(min(LANES, len(fast) - first)):
+            for column in range(SUMS):
+                sums[first + lane, column] = made[lane, column]
 
 
 @compiled
-def _block(averages, columns, noise, weight, prices, closes, marks, due, lag, rules, sums) -> None:
-    state = np.zeros(_STATE)
-    state[_CASH : _CASH + LANES] = rules.capital
-    state[_VALUE : _VALUE + LANES] = rules.capital
-    state[_INVERSE : _INVERSE + LANES] = 1.0 / rules.capital
-    state[_PEAK : _PEAK + LANES] = -np.inf
-    state[_LOWEST : _LOWEST + LANES] = np.inf
-    state[_TROUGH : _TROUGH + 2 * LANES] = 1.0
+def _block(averages, columns, noise, weight, prices, closes, marks, due, lag, rules):
+    """The sums of 64 combinations."""
+    sums, state = np.zeros((LANES, SUMS)), np.zeros(_STATE)
+    for lane in range(LANES):
+        state[_CASH + lane] = state[_VALUE + lane] = rules.capital
+        state[_INVERSE + lane] = 1.0 / rules.capital
+        state[_PEAK + lane] = -np.inf
+        state[_LOWEST + lane] = np.inf
+        state[_TROUGH + lane] = state[_HEIGHT + lane] = 1.0
     held, trades = state[_HELD : _HELD + LANES], np.zeros((3, LANES))
     leads, last = np.zeros(LANES, dtype=np.bool_), np.zeros(LANES, dtype=np.bool_)
     for now in range(len(marks)):
         decided = now - lag
         if decided >= 0 and due[decided] and not np.isnan(closes[decided]):
-            row = averages[decided]
             for lane in range(LANES):
-                leads[lane] = row[columns[0, lane]] > row[columns[1, lane]] * (1.0 + noise)
+                ahead = averages[decided, columns[0, lane]]
+                leads[lane] = ahead > averages[decided, columns[1, lane]] * (1.0 + noise)
             _trade(leads, last, weight, prices[now], marks[decided], state, held, trades, rules, sums)
         _mark(
             marks[now] if not np.isnan(marks[now]) else 0.0, 1.0 / (now + 1.0), rules.hurdle, 0.0 * rules.capital, state
@@ -394,6 +394,7 @@ def _block(averages, columns, noise, weight, prices, closes, marks, due, lag, ru
         sums[lane, EXPOSURE] = len(marks) - state[_IDLE + lane]
         sums[lane, LOWEST] = state[_LOWEST + lane]
         sums[lane, JUMP] = state[_JUMP + lane]
+    return sums
 
 
 @compiled

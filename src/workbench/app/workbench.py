@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.calendars import Calendar, calendar
 from workbench.clock import Clock, SystemClock
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from workbench.domain import Snapshot
     from workbench.hardware.profile import HardwareProfile
     from workbench.reports.report import Report
-    from workbench.research.result import Assumptions
+    from workbench.research.costs import Assumptions
+    from workbench.research.engines import Engine
+    from workbench.research.result import BacktestResult
+    from workbench.research.trials import TrialLedger
     from workbench.strategies.base import Strategy
     from workbench.trading.gateway import Gateway, GatewayParts
     from workbench.trading.orderlist import OrderList
@@ -112,9 +115,16 @@ class Workbench:
     @cached_property
     def assumptions(self) -> Assumptions:
         """The costs and sizing rules of ``workbench.toml`` as a backtest takes them."""
-        from workbench.research.backtest import Assumptions
+        from workbench.research.costs import Assumptions
 
         return Assumptions.from_settings(self.settings)
+
+    @cached_property
+    def trials(self) -> TrialLedger:
+        """Every parameter combination that was ever tried here."""
+        from workbench.research.trials import TrialLedger
+
+        return TrialLedger(self.settings.research_dir / "trials")
 
     # ---- data ------------------------------------------------------------------------------------
 
@@ -159,6 +169,58 @@ class Workbench:
         from workbench.strategies import load
 
         return load(name, parameters)
+
+    def backtest(
+        self,
+        strategy: str | Strategy,
+        *,
+        symbols: Sequence[str] | None = None,
+        start: date | str | None = None,
+        end: date | str | None = None,
+        engine: Engine = "kernel",
+        benchmark: str | pd.Series[float] | None = None,
+        assumptions: Assumptions | None = None,
+        progress: Callable[..., Iterable[Any]] | None = None,
+        **parameters: object,
+    ) -> BacktestResult:
+        """Run a strategy on the lake: ``wb.backtest("moving_average", symbols=["AAPL"], fast=50, slow=200)``.
+
+        The strategy sees prices adjusted for splits and dividends; orders are sized, filled and marked on raw prices
+        of the same snapshot. The trial is recorded in :attr:`trials`.
+
+        Parameters
+        ----------
+        strategy
+            Its name, with ``parameters`` of it, or the strategy itself.
+        symbols
+            All of the lake if left out.
+        start, end
+            First and last session decided on; a workbench that was opened for a session sees nothing later.
+        engine, benchmark, progress
+            See :func:`workbench.research.backtest`; the benchmark may be any symbol of the lake.
+        assumptions
+            Those of ``workbench.toml`` if left out.
+
+        Raises
+        ------
+        ConfigError
+            If strategy, parameter or engine are unknown, or the engine cannot express an assumption.
+        DataError
+            If bars or weights cannot be used; the message names symbol and session.
+        """
+        from workbench.app import backtests
+
+        return backtests.backtest(
+            self,
+            backtests.resolve(strategy, parameters),
+            symbols,
+            _as_date(start),
+            _as_date(end),
+            engine=engine,
+            benchmark=benchmark,
+            assumptions=assumptions or self.assumptions,
+            progress=progress,
+        )
 
     def snapshot(self) -> Snapshot:
         """The account at the close of the session, as the gateway left it in the journal.

@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 
 import workbench
 from workbench.cli import (
+    backtest,
     data,
     demo,
     doctor,
@@ -41,7 +42,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (run, stop, show, report, halt, reconcile, new, test, promote, doctor, lab, demo):
+for module in (backtest, run, stop, show, report, halt, reconcile, new, test, promote, doctor, lab, demo):
     module.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(exchange.app, name="exchange")

@@ -15,21 +15,29 @@ if TYPE_CHECKING:
     from workbench.research.costs import Assumptions
     from workbench.research.engines import backtest
     from workbench.research.result import BacktestResult
+    from workbench.research.sweeping import SweepResult, sweep
+    from workbench.research.trials import TrialLedger
 
 __all__ = [
     "Assumptions",
     "BacktestResult",
     "Comparison",
+    "SweepResult",
+    "TrialLedger",
     "backtest",
     "compare",
+    "sweep",
 ]
 
 _HOMES = {
     "Assumptions": "costs",
     "BacktestResult": "result",
     "Comparison": "comparison",
+    "SweepResult": "sweeping",
+    "TrialLedger": "trials",
     "backtest": "engines",
     "compare": "comparison",
+    "sweep": "sweeping",
 }
 
 

@@ -16,9 +16,9 @@ import pytest
 from workbench import strategies
 from workbench.data.bars import Bars
 from workbench.errors import DataError
-from workbench.research import metrics, vectorbt_engine, zipline_engine
-from workbench.research.backtest import Assumptions, backtest
-from workbench.research.compare import compare, distributions
+from workbench.research import Assumptions, backtest, metrics
+from workbench.research.comparison import compare, distributions
+from workbench.research.engines import vectorbt_engine, zipline_engine
 from workbench.strategies.base import Strategy
 from workbench.strategies.moving_average import MovingAverageCrossover
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from workbench.domain import Snapshot
     from workbench.hardware.profile import HardwareProfile
     from workbench.reports.report import Report
-    from workbench.research.result import Assumptions
+    from workbench.research.costs import Assumptions
     from workbench.strategies.base import Strategy
     from workbench.trading.gateway import Gateway, GatewayParts
     from workbench.trading.orderlist import OrderList
@@ -111,7 +111,7 @@ class Workbench:
     @cached_property
     def assumptions(self) -> Assumptions:
         """The costs and sizing rules of ``workbench.toml`` as a backtest takes them."""
-        from workbench.research.backtest import Assumptions
+        from workbench.research.costs import Assumptions
 
         return Assumptions.from_settings(self.settings)
 

@@ -1,0 +1,40 @@
+"""Research: backtests, comparisons and what they are judged by. Every name is loaded when it is first used.
+
+>>> from workbench import research
+>>> research.Assumptions(lot=None).fill
+'next_open'
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from workbench.research.comparison import Comparison, compare
+    from workbench.research.costs import Assumptions
+    from workbench.research.engines import backtest
+    from workbench.research.result import BacktestResult
+
+__all__ = [
+    "Assumptions",
+    "BacktestResult",
+    "Comparison",
+    "backtest",
+    "compare",
+]
+
+_HOMES = {
+    "Assumptions": "costs",
+    "BacktestResult": "result",
+    "Comparison": "comparison",
+    "backtest": "engines",
+    "compare": "comparison",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its module on first use: importing the package loads no library."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

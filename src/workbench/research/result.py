@@ -1,74 +1,20 @@
-"""What every backtest engine assumes and returns."""
+"""What every backtest engine returns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
-from workbench.errors import ConfigError
 from workbench.research import metrics
+from workbench.research.costs import Assumptions
 
-if TYPE_CHECKING:
-    from workbench.settings import Settings
+__all__ = ["FILL_COLUMNS", "Assumptions", "BacktestResult", "FillRow", "build"]
 
 FILL_COLUMNS = ("decided", "session", "symbol", "side", "quantity", "price", "fee")
 # decided, session, symbol, side, quantity, price, fee
 FillRow = tuple[pd.Timestamp, pd.Timestamp, str, str, float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Assumptions:
-    """Capital and costs of a backtest; the defaults are those of :class:`workbench.settings.Settings`.
-
-    ``cash_buffer`` and ``tolerance`` are fractions of equity; ``slippage_bps`` is charged against the
-    opening price; ``commission_min_usd`` is per order.
-
-    >>> Assumptions(slippage_bps=0.0).capital_usd
-    100000.0
-    """
-
-    capital_usd: float = 100_000.0
-    commission_per_share_usd: float = 0.005
-    commission_min_usd: float = 1.0
-    slippage_bps: float = 2.0
-    cash_buffer: float = 0.02
-    min_trade_value_usd: float = 100.0
-    tolerance: float = 0.005
-
-    def __post_init__(self) -> None:
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if not np.isfinite(value) or value < 0:
-                raise ConfigError(f"assumption {name}: must be a number of at least 0 (got {value!r})")
-        if self.capital_usd == 0:
-            raise ConfigError("assumption capital_usd: must be above 0")
-        if self.cash_buffer > 1 or self.slippage_bps >= 10_000:
-            raise ConfigError("assumptions: cash_buffer is at most 1 and slippage_bps below 10000")
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> Assumptions:
-        """The capital and costs that the paper exchange and the planner are configured with."""
-        return cls(
-            capital_usd=float(settings.account.starting_cash_usd),
-            commission_per_share_usd=float(settings.costs.commission_per_share_usd),
-            commission_min_usd=float(settings.costs.commission_min_usd),
-            slippage_bps=float(settings.costs.slippage_bps),
-            cash_buffer=float(settings.planner.cash_buffer),
-            min_trade_value_usd=float(settings.planner.min_trade_value_usd),
-            tolerance=float(settings.planner.tolerance),
-        )
-
-    def fee(self, quantity: float) -> float:
-        """Commission of one order in USD: per share, with a minimum.
-
-        >>> Assumptions().fee(100), Assumptions().fee(1000)
-        (1.0, 5.0)
-        """
-        return max(self.commission_min_usd, self.commission_per_share_usd * quantity)
 
 
 @dataclass(frozen=True)
@@ -87,7 +33,7 @@ class BacktestResult:
     metrics
         See :func:`workbench.research.metrics.summary`.
     engine
-        Which program made it: ``workbench``, ``zipline`` or ``vectorbt``.
+        Which program made it: ``kernel``, ``zipline`` or ``vectorbt``.
     """
 
     equity: pd.Series[float]

@@ -17,8 +17,6 @@ from workbench.research.inputs import Array, Inputs, prepare
 from workbench.research.result import Assumptions, BacktestResult, FillRow
 from workbench.strategies.base import Strategy
 
-__all__ = ["Assumptions", "BacktestResult", "backtest"]
-
 # Floats may land a hair below the whole share or the dollar that exact decimals reach.
 GUARD = 1e-9
 
@@ -33,41 +31,7 @@ def backtest(
     end: date | None = None,
     assumptions: Assumptions,
 ) -> BacktestResult:
-    """Run a strategy: decide on each close, trade at the next open, pay costs, splits and dividends.
-
-    The first decision falls on the first session of the window and the last on its last; orders of the
-    last session stay unfilled.
-
-    Parameters
-    ----------
-    bars_split
-        Bars adjusted for splits, or for splits and dividends: what the strategy sees. Sessions before
-        ``start`` are its warm-up.
-    bars_raw
-        Bars as traded, of the same symbols: what is sized, filled and marked on.
-    actions
-        Columns ``symbol``, ``ex_date``, ``kind`` ('split' or 'dividend') and ``value`` (new shares per
-        old share, or USD per share after a split of the same day).
-    start, end
-        First and last session, both included; by default all of ``bars_raw``.
-
-    Raises
-    ------
-    DataError
-        If bars, weights or actions cannot be used; the message names symbol and session.
-
-    Examples
-    --------
-    >>> from workbench.strategies import load
-    >>> days = pd.DatetimeIndex(["2013-01-02", "2013-01-03", "2013-01-04", "2013-01-07"])
-    >>> price = pd.DataFrame({"IBM": [10.0, 11.0, 12.0, 12.0]}, index=days)
-    >>> def bars(adjustment): return Bars(price, price, price, price, price, adjustment, 0)
-    >>> none = pd.DataFrame(columns=["symbol", "ex_date", "kind", "value"])
-    >>> made = backtest(load("momentum", {"lookback": 2, "top": 1}), bars("split"), bars("raw"), none,
-    ...                 assumptions=Assumptions(capital_usd=1000, slippage_bps=0))
-    >>> made.fills[["side", "quantity", "price", "fee"]].values.tolist()
-    [['buy', 81.0, 12.0, 1.0]]
-    """
+    """Run a strategy in our own engine; see :func:`workbench.research.backtest`."""
     inputs = prepare(strategy, bars_split, bars_raw, actions, start, end)
     account = _Account(inputs, assumptions)
     equity = np.empty(len(inputs.sessions))
@@ -85,7 +49,7 @@ def backtest(
         pd.DataFrame(positions, index=index, columns=inputs.symbols),
         account.fills,
         assumptions,
-        engine="workbench",
+        engine="kernel",
     )
 
 
@@ -144,7 +108,7 @@ class _Account:
     def _fill(self, at: int, column: int, side: str, sign: int, opening: float) -> None:
         quantity = abs(float(self._waiting[column]))
         price = opening * (1.0 + sign * self._assumed.slippage_bps / 10_000.0)
-        fee = self._assumed.fee(quantity)
+        fee = self._assumed.fee(quantity, price)
         self.cash += -sign * quantity * price - fee
         self.shares[column] += sign * quantity
         sessions = self._inputs.sessions

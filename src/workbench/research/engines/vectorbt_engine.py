@@ -26,7 +26,7 @@ import pandas as pd
 from workbench.data.bars import Bars
 from workbench.errors import DataError
 from workbench.research import metrics, result
-from workbench.research.compare import distributions
+from workbench.research.comparison import distributions
 from workbench.research.inputs import Array, Inputs, event_arrays, prepare
 from workbench.research.result import Assumptions, BacktestResult, FillRow
 from workbench.strategies.base import Strategy
@@ -110,7 +110,7 @@ def replay(made: BacktestResult, bars_raw: Bars, actions: pd.DataFrame) -> Backt
 
     The quantity and the fee of each order are taken from ``made``; price and slippage are vectorbt's
     doing. vectorbt pays no dividends and no cash for fractions of a share, so its cash lags behind by
-    exactly those (:func:`workbench.research.compare.distributions`).
+    exactly those (:func:`workbench.research.comparison.distributions`).
 
     Raises
     ------

@@ -24,13 +24,13 @@ import pandas as pd
 from workbench.data.bars import Bars
 from workbench.errors import DataError
 from workbench.research import result
-from workbench.research.backtest import GUARD
+from workbench.research.engines.kernel import GUARD
 from workbench.research.inputs import Inputs, prepare
 from workbench.research.result import Assumptions, BacktestResult, FillRow
 from workbench.strategies.base import Strategy
 
 if TYPE_CHECKING:
-    from workbench.research._zipline_parts import Books
+    from workbench.research.engines._zipline_parts import Books
 
 
 def backtest(
@@ -45,7 +45,7 @@ def backtest(
     calendar: str = "XNYS",
     progress: Callable[..., Iterable[Any]] | None = None,
 ) -> BacktestResult:
-    """Run a strategy event by event in zipline; see :func:`workbench.research.backtest.backtest`.
+    """Run a strategy event by event in zipline; see :func:`workbench.research.engines.backtest`.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def _run(
     from zipline.finance.commission import PerShare
     from zipline.finance.trading import SimulationParameters
 
-    from workbench.research import _zipline_parts as parts
+    from workbench.research.engines import _zipline_parts as parts
 
     finder = parts.asset_finder(inputs.symbols, inputs.sessions, exchange.name)
     values = {"open": inputs.open, "close": inputs.close}

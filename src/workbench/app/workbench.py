@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from workbench.hardware.profile import HardwareProfile
     from workbench.reports.report import Report
     from workbench.research.costs import Assumptions
+    from workbench.research.trials import TrialLedger
     from workbench.strategies.base import Strategy
     from workbench.trading.gateway import Gateway, GatewayParts
     from workbench.trading.orderlist import OrderList
@@ -114,6 +115,13 @@ class Workbench:
         from workbench.research.costs import Assumptions
 
         return Assumptions.from_settings(self.settings)
+
+    @cached_property
+    def trials(self) -> TrialLedger:
+        """Every parameter combination that was ever tried here."""
+        from workbench.research.trials import TrialLedger
+
+        return TrialLedger(self.settings.research_dir / "trials")
 
     # ---- data ------------------------------------------------------------------------------------
 

@@ -124,7 +124,7 @@ def _located(fills: pd.DataFrame, bars_raw: Bars) -> tuple[np.ndarray, np.ndarra
 
 def _far(price: np.ndarray, reference: np.ndarray, most: np.ndarray) -> np.ndarray:
     """Whether a price is further from a reference than costs explain; true where there is no reference."""
-    return ~(np.abs(price / reference - 1.0) <= most + _HAIR)
+    return np.asarray(~(np.abs(price / reference - 1.0) <= most + _HAIR))
 
 
 def _most_cost(

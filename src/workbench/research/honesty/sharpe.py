@@ -223,7 +223,8 @@ def effective_trials(returns: Array, trials: float | None = None) -> float:
 def sharpe_of(returns: Array) -> Array:
     """Sharpe ratio per session of every column of returns, sessions x trials; NaN where nothing varies."""
     spread = returns.std(axis=0, ddof=1)
-    return np.divide(returns.mean(axis=0), spread, out=np.full(returns.shape[1], np.nan), where=spread > _SPREADLESS)
+    made: Array = np.full(returns.shape[1], np.nan)
+    return np.divide(returns.mean(axis=0), spread, out=made, where=spread > _SPREADLESS)
 
 
 def _probability(returns: ReturnShape, threshold: float) -> float:

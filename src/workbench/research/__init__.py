@@ -14,22 +14,35 @@ if TYPE_CHECKING:
     from workbench.research.comparison import Comparison, compare
     from workbench.research.costs import Assumptions
     from workbench.research.engines import backtest
+    from workbench.research.honesty.fills import audit_fills
+    from workbench.research.honesty.lookahead import Lookahead, check_lookahead
+    from workbench.research.honesty.verdict import Verdict, verdict
     from workbench.research.result import BacktestResult
 
 __all__ = [
     "Assumptions",
     "BacktestResult",
     "Comparison",
+    "Lookahead",
+    "Verdict",
+    "audit_fills",
     "backtest",
+    "check_lookahead",
     "compare",
+    "verdict",
 ]
 
 _HOMES = {
     "Assumptions": "costs",
     "BacktestResult": "result",
     "Comparison": "comparison",
+    "Lookahead": "honesty.lookahead",
+    "Verdict": "honesty.verdict",
+    "audit_fills": "honesty.fills",
     "backtest": "engines",
+    "check_lookahead": "honesty.lookahead",
     "compare": "comparison",
+    "verdict": "honesty.verdict",
 }
 
 

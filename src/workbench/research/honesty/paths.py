@@ -47,7 +47,8 @@ class CodePaths:
     def __str__(self) -> str:
         if self.note:
             return self.note
-        return f"{self.lines_run} of {self.lines} lines, {self.branches_run} of {self.branches} outcomes of branches"
+        branches = f" and {self.branches_run} of {self.branches} outcomes of branches" if self.branches else ""
+        return f"{self.lines_run} of {self.lines} lines{branches}"
 
 
 @dataclass(slots=True)

@@ -224,7 +224,8 @@ def sharpe_of(returns: Array) -> Array:
     """Sharpe ratio per session of every column of returns, sessions x trials; NaN where nothing varies."""
     spread = returns.std(axis=0, ddof=1)
     made: Array = np.full(returns.shape[1], np.nan)
-    return np.divide(returns.mean(axis=0), spread, out=made, where=spread > _SPREADLESS)
+    np.divide(returns.mean(axis=0), spread, out=made, where=spread > _SPREADLESS)
+    return made
 
 
 def _probability(returns: ReturnShape, threshold: float) -> float:

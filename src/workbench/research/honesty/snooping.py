@@ -51,6 +51,7 @@ def snooping_test(
     repetitions: int = 1_000,
     size: float = 0.05,
     block: int | None = None,
+    stepwise: bool = True,
 ) -> Snooping:
     """Test whether the best of several trials beats a benchmark by more than luck explains.
 
@@ -63,6 +64,8 @@ def snooping_test(
     block
         Mean length of the blocks that are drawn, in sessions; by default that of Politis and White (2004) for the trial
         with the highest mean.
+    stepwise
+        Whether to look for all superior trials; it takes as long as the rest together.
 
     Sources: H. White, "A Reality Check for Data Snooping", Econometrica 68 (2000); P. Hansen, "A Test for Superior
     Predictive Ability", Journal of Business & Economic Statistics 23 (2005); J. Romano and M. Wolf, "Stepwise Multiple
@@ -95,14 +98,17 @@ def snooping_test(
     spa.compute()
     check = SPA(-held, -used, studentize=False, seed=int(seeds[1]), **common)
     check.compute()
-    steps = StepM(-held, -used, size=size, studentize=True, seed=int(seeds[2]), **common)
-    steps.compute()
+    superior: list[int] = []
+    if stepwise:
+        steps = StepM(-held, -used, size=size, studentize=True, seed=int(seeds[2]), **common)
+        steps.compute()
+        superior = [int(varying[at]) for at in np.asarray(steps.superior_models, dtype=np.int64)]
     return Snooping(
         reality_check=float(check.pvalues["upper"]),
         spa=float(spa.pvalues["consistent"]),
         spa_lower=float(spa.pvalues["lower"]),
         spa_upper=float(spa.pvalues["upper"]),
-        superior=tuple(int(varying[at]) for at in np.asarray(steps.superior_models, dtype=np.int64)),
+        superior=tuple(superior),
         trials=len(varying),
         block=length,
         repetitions=repetitions,

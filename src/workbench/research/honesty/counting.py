@@ -19,7 +19,7 @@ from workbench.research.trials import METRICS, TrialLedger, ask, canonical, data
 
 _OTHERS = """
 WITH latest AS (
-    SELECT parameters, arg_max(sharpe_per_session, at) AS sharpe, max(last_session) AS seen FROM parts
+    SELECT parameters, arg_max(sharpe_per_session, "at") AS sharpe, max(last_session) AS seen FROM parts
     WHERE NOT list_contains(?, parameters) GROUP BY parameters
 )
 SELECT count(*) AS trials, count(*) FILTER (isfinite(sharpe)) AS known,

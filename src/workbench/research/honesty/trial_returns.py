@@ -151,14 +151,16 @@ def _around(model: type[Strategy], name: str, own: float, many: int) -> list[flo
     below = [factor for factor in _FACTORS if factor < 1]
     above = [factor for factor in _FACTORS if factor > 1]
     factors = [*_spread(below, side), 1.0, *_spread(above, side)]
-    values = {round(own * factor) if whole else own * factor for factor in factors}
+
+    def allowed(value: float) -> bool:
+        return (low is None or value >= low) and (high is None or value <= high)
+
+    values = {v for v in (round(own * factor) if whole else own * factor for factor in factors) if allowed(v)}
     step = 1
-    while whole and len(values) < 2 * side + 1 and step <= many:  # small whole numbers: the next ones
-        values |= {int(own) - step, int(own) + step}
+    while whole and len(values) < 2 * side + 1 and step <= 2 * many:  # small whole numbers: the next ones
+        values |= {v for v in (int(own) - step, int(own) + step) if allowed(v)}
         step += 1
-    inside = [v for v in values if (low is None or v >= low) and (high is None or v <= high)]
-    nearest = sorted(inside, key=lambda value: (abs(value - own), value))[: 2 * side + 1]
-    return sorted(nearest if whole and own < 2 * many else inside)
+    return sorted(sorted(values, key=lambda value: (abs(value - own), value))[: 2 * side + 1])
 
 
 def _spread(values: list[float], many: int) -> list[float]:

@@ -155,6 +155,8 @@ class Assumptions:
             raise ConfigError("assumptions: cash_buffer is at most 1, slippage_bps and half_spread_bps below 10000")
         if self.max_volume_share is not None and self.max_volume_share > 1:
             raise ConfigError(f"assumption max_volume_share: is at most 1 (got {self.max_volume_share!r})")
+        if self.impact and self.max_volume_share is None:
+            raise ConfigError("assumption impact: needs max_volume_share", hint="0.025 is zipline's")
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Assumptions:

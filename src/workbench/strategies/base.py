@@ -28,3 +28,10 @@ class Strategy(BaseModel, ABC):
         hold of each symbol, decided on the close of the row's session and traded at the next open.
         Zero means out; never NaN. Row t may use only rows up to t.
         """
+
+    def lookback_sessions(self) -> int:
+        """How many sessions of bars a decision needs, its own included; a strategy that looks back says so.
+
+        A backtest with fewer is refused, and one whose first sessions have fewer is told so in its flags.
+        """
+        return 1

@@ -39,6 +39,10 @@ class MovingAverageCrossover(Strategy):
             raise PydanticCustomError("not_above_fast", "must be above fast, which is {fast}", {"fast": fast})
         return slow
 
+    def lookback_sessions(self) -> int:
+        """See :meth:`Strategy.lookback_sessions`."""
+        return self.slow
+
     def weights(self, bars: Bars) -> pd.DataFrame:
         """See :meth:`Strategy.weights`; rows before ``slow`` sessions of history are all zero."""
         fast = bars.close.rolling(self.fast).mean().to_numpy()

@@ -10,11 +10,20 @@ import pandas as pd
 import pytest
 from support.closes import Market, Trend
 
+from workbench.data.bars import FIELDS, Bars
 from workbench.errors import DataError
 from workbench.research import Assumptions, audit_fills, backtest
 from workbench.research.result import BacktestResult
+from workbench.strategies.base import Strategy
 
 COSTS = Assumptions(slippage_bps=5.0)
+
+
+class Always(Strategy):
+    """Holds whatever trades, in equal parts."""
+
+    def weights(self, bars: Bars) -> pd.DataFrame:
+        return bars.close.notna() / len(bars.symbols)
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +61,40 @@ def test_the_fills_of_an_honest_backtest_are_clean(made: BacktestResult, gaps: M
     assert (audit.clean, audit.fault, audit.caution, audit.convention) == (True, "", "", "next_open")
     assert audit.fills == len(made.fills) > 100
     assert str(audit) == f"all {audit.fills} fills come after their decision, at a price of their session"
+
+
+@pytest.mark.parametrize(
+    "assumed",
+    [
+        Assumptions(fill="next_close", half_spread_bps=3.0, lot=None),
+        Assumptions(max_volume_share=0.1, impact=0.1, rebalance="week_end"),
+        Assumptions(delisting="last_close", slippage_bps=0.0),
+    ],
+    ids=["next_close", "impact", "delisting"],
+)
+def test_every_convention_of_the_kernel_passes_its_audit(gaps: Market, assumed: Assumptions) -> None:
+    ended = [getattr(gaps.raw, name).copy() for name in FIELDS]
+    for frame in ended:
+        frame.iloc[100:, 0] = float("nan")  # delisted in the middle
+    bars = dict(zip(FIELDS, ended, strict=True))
+    raw, total = replace(gaps.raw, **bars), replace(gaps.total, **bars)
+    made = backtest(Always(), total, raw, gaps.actions, end=raw.sessions[249].date(), assumptions=assumed)
+    assert (made.orders["status"] == "paid_out").sum() == (assumed.delisting == "last_close")
+    audit = audit_fills(made, raw)
+    assert audit.fault == ""
+    assert audit.fills > 20
+    assert audit.caution == ""
+
+
+def test_filling_at_the_close_that_was_decided_on_is_called_optimistic(gaps: Market) -> None:
+    end = gaps.raw.sessions[99].date()
+    made = backtest(Trend(), gaps.total, gaps.raw, gaps.actions, end=end, assumptions=Assumptions(fill="close"))
+    audit = audit_fills(made, gaps.raw)
+    assert audit.clean
+    assert "take for granted that it is known before it is made" in audit.caution
+    # the same fills do not pass as fills at the next open
+    late = replace(made, assumptions=Assumptions())
+    assert len(audit_fills(late, gaps.raw).faults) == len(made.fills)
 
 
 def test_a_fill_at_the_close_that_was_decided_on_is_found_whatever_session_it_claims(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from support.closes import FREE, NO_ACTIONS, Market, Trend, closes, market_of
+from support.closes import FREE, Market, Trend, closes, market_of
 
 from workbench.errors import ConfigError, DataError
 from workbench.research import backtest, metrics
@@ -239,7 +239,3 @@ def test_regimes_are_known_before_their_session() -> None:
     assert table.loc["year", "sessions"].sum() == 600
     assert table.loc[("year", "2010"), "log_return"] == pytest.approx((days.year == 2010).sum() * math.log(1.001))
     assert math.isnan(table.loc[("year", "2010"), "sharpe"])  # the same return every session
-
-
-def test_no_actions_is_an_empty_table() -> None:
-    assert list(NO_ACTIONS.columns) == ["symbol", "ex_date", "kind", "value"]

@@ -62,15 +62,15 @@ def audit_fills(made: BacktestResult, bars_raw: Bars) -> FillAudit:
     ``fill = "close"``, which is named as optimistic), in a session in which its symbol traded; its price, less
     slippage, spread and impact as assumed, has to be the price of the convention (the open or the close of its session)
     and lie between that session's low and high. So a fill at the close that it was decided on does not pass as one at
-    the next open.
+    the next open. Delisted positions that were paid out are no fills and are not looked at.
 
     Raises
     ------
     DataError
         If a fill names a symbol or a session that the bars do not have.
     """
-    convention = str(getattr(made.assumptions, "fill", "next_open"))
-    fills = made.fills
+    convention = made.assumptions.fill
+    fills = made.fills[~_paid_out(made)]
     rows, columns, decided = _located(fills, bars_raw)
     opens, highs, lows, closes = (
         getattr(bars_raw, name).to_numpy(dtype=float)[rows, columns] for name in ("open", "high", "low", "close")
@@ -131,10 +131,15 @@ def _most_cost(
     made: BacktestResult, fills: pd.DataFrame, bars_raw: Bars, rows: np.ndarray, columns: np.ndarray
 ) -> np.ndarray:
     assumed = made.assumptions
-    most = np.full(len(fills), (assumed.slippage_bps + getattr(assumed, "half_spread_bps", 0.0)) / 10_000.0)
-    impact = getattr(assumed, "impact", 0.0)
-    if impact:
+    most = np.full(len(fills), (assumed.slippage_bps + assumed.half_spread_bps) / 10_000.0)
+    if assumed.impact:
         volume = bars_raw.volume.to_numpy(dtype=float)[rows, columns]
         share = np.divide(fills["quantity"].to_numpy(), volume, out=np.ones(len(fills)), where=volume > 0)
-        most = most + impact * share**2
+        most = most + assumed.impact * share**2
     return most
+
+
+def _paid_out(made: BacktestResult) -> np.ndarray:
+    """Which rows of the fills are delisted positions that were paid out."""
+    status = made.orders.loc[made.orders["filled"] > 0, "status"].to_numpy()
+    return np.asarray(status == "paid_out") if len(status) == len(made.fills) else np.zeros(len(made.fills), dtype=bool)

@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from workbench.data.bars import Bars
 from workbench.errors import DataError
 from workbench.research.costs import Assumptions
-from workbench.research.engines import backtest
+from workbench.research.engines import kernel
 from workbench.research.honesty.parameter_sets import bounds
+from workbench.research.inputs import prepare
 from workbench.strategies.base import Strategy
 
 Progress = Callable[[list[Any]], Iterable[Any]]
@@ -72,7 +73,7 @@ def trial_returns(
     max_bytes: int = MEMORY_BYTES,
     progress: Progress = list,
 ) -> TrialReturns:
-    """Backtest every strategy and keep its returns, 8 bytes per session and trial.
+    """Backtest every strategy in the kernel and keep its returns only, 8 bytes per session and trial.
 
     Raises
     ------
@@ -91,20 +92,17 @@ def trial_returns(
             hint="give fewer combinations",
         )
     table = np.empty((sessions - 1, len(strategies)), order="F")
-    index = pd.DatetimeIndex([])
+    index = bars_raw.between(start, end).sessions
     for column in progress(list(range(len(strategies)))):
-        made = backtest(
-            strategies[column], bars_split, bars_raw, actions, start=start, end=end, assumptions=assumptions
-        )
-        equity = made.equity.to_numpy(dtype=float)
+        inputs = prepare(strategies[column], bars_split, bars_raw, actions, start, end, assumptions)
+        equity = kernel.run(inputs, assumptions).equity
         if not (equity > 0).all():
-            first = made.equity.index[int(np.argmax(~(equity > 0)))]
+            first = index[int(np.argmax(~(equity > 0)))]
             raise DataError(f"{strategies[column]!r} has no equity left on {first:%Y-%m-%d}", hint="leave it out")
         table[:, column] = equity[1:] / equity[:-1] - 1.0
-        index = pd.DatetimeIndex(made.equity.index[1:])
     trials = pd.RangeIndex(len(strategies), name="trial")
     parameters = pd.DataFrame([each.model_dump() for each in strategies], index=trials)
-    return TrialReturns(pd.DataFrame(table, index=index, columns=trials), parameters, tuple(strategies))
+    return TrialReturns(pd.DataFrame(table, index=index[1:], columns=trials), parameters, tuple(strategies))
 
 
 def neighbourhood(strategy: Strategy, most: int = 60) -> list[Strategy]:

@@ -255,7 +255,10 @@ class _Judge:
         self._pieces.append(evidence.of_fills(audit_fills(made, self._data[1])))
 
     def _trials(self, grid: list[Strategy], ledger: TrialLedger | None) -> None:
-        strategies = grid or neighbourhood(self._strategy)
+        known = len(self._data[0])
+        near = neighbourhood(self._strategy) if not grid else []
+        # neighbours that look back further than the bars go cannot be tried
+        strategies = grid or [each for each in near if each.lookback_sessions() <= known]
         if self._strategy not in strategies:
             strategies.append(self._strategy)
         trials = trial_returns(strategies, *self._data, start=self._start, end=self._end, assumptions=self._assumed)

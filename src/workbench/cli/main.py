@@ -23,6 +23,7 @@ from workbench.cli import (
     promote,
     reconcile,
     report,
+    research,
     risk,
     run,
     schedule,
@@ -48,6 +49,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(exchange.app, name="exchange")
 app.add_typer(pipelines.app, name="pipelines")
 app.add_typer(report.app, name="reports")
+app.add_typer(research.app, name="research")
 app.add_typer(risk.app, name="risk")
 app.add_typer(schedule.app, name="schedule")
 

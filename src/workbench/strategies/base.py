@@ -30,6 +30,9 @@ class Strategy(BaseModel, ABC):
         """
 
     @property
-    def warm_up(self) -> int:
-        """Sessions that the bars must have before a weight can be other than zero; 1 if that is not known."""
+    def warm_up_sessions(self) -> int:
+        """How many sessions of bars a decision needs, its own included; a strategy that looks back says so.
+
+        A backtest or a sweep with fewer is refused, and one whose first sessions have fewer is told so.
+        """
         return 1

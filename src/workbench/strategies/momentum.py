@@ -46,6 +46,6 @@ class Momentum(Strategy):
         return pd.DataFrame(weights, index=close.index, columns=close.columns)[list(bars.close.columns)]
 
     @property
-    def warm_up(self) -> int:
-        """The sessions between the two closes of a return, and the first of them."""
+    def warm_up_sessions(self) -> int:
+        """A return over N sessions needs N + 1 closes."""
         return self.lookback + 1

@@ -48,6 +48,6 @@ class MovingAverageCrossover(Strategy):
         return pd.DataFrame(weights, index=bars.close.index, columns=bars.close.columns)
 
     @property
-    def warm_up(self) -> int:
-        """The sessions of the longer average."""
+    def warm_up_sessions(self) -> int:
+        """Those of the longer average."""
         return self.slow

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Iterable
 from datetime import date
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
-from workbench.errors import ConfigError, nearest
+import pandas as pd
+
+from workbench.data.bars import Bars
+from workbench.errors import ConfigError, DataError, nearest
 from workbench.research.costs import Assumptions
+from workbench.research.inputs import day, prepare
+from workbench.research.result import BacktestResult, build
+from workbench.strategies.base import Strategy
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from workbench.data.bars import Bars
-    from workbench.research.result import BacktestResult
-    from workbench.strategies.base import Strategy
-
-Engine = Literal["kernel", "zipline"]
-ENGINES = {"kernel": "kernel", "zipline": "zipline_engine"}
-_NOT_YET = {
-    "half_spread_bps",
-    "max_volume_share",
-    "impact",
-    "fill",
-    "lot",
-    "target",
-    "rebalance",
-    "compounding",
-    "buys",
-}
-_NOT_YET |= {"allow_short", "borrow_rate", "max_leverage", "debit_rate", "delisting", "sessions_per_year"}
-_NOT_YET |= {"risk_free_rate"}
+Engine = Literal["kernel", "vectorbt", "zipline"]
+ENGINES = {"kernel": "kernel", "vectorbt": "vectorbt_engine", "zipline": "zipline_engine"}
 
 
 def backtest(
@@ -43,11 +30,14 @@ def backtest(
     end: date | None = None,
     assumptions: Assumptions | None = None,
     engine: Engine = "kernel",
+    benchmark: str | pd.Series[float] | None = None,
+    calendar: str = "XNYS",
+    progress: Callable[..., Iterable[Any]] | None = None,
 ) -> BacktestResult:
     """Run a strategy: decide on each close, trade at the next open, pay costs, splits and dividends.
 
     The first decision falls on the first session of the window and the last on its last; orders of the
-    last session stay unfilled.
+    last session stay unfilled. ``assumptions`` say how orders fill, and everything else that is taken for granted.
 
     Parameters
     ----------
@@ -61,18 +51,26 @@ def backtest(
         old share, or USD per share after a split of the same day).
     start, end
         First and last session, both included; by default all of ``bars_raw``.
+    engine
+        ``kernel`` is compiled and the fastest, ``vectorbt`` executes every order with vectorbt's functions,
+        ``zipline`` steps through zipline's event loop.
+    benchmark
+        A symbol of the bars (its close in ``bars_split``), or a price or an index by session.
+    calendar
+        The exchange of the sessions by its ISO 10383 code; only zipline asks for it.
+    progress
+        Shows the sessions gone through in vectorbt and zipline: called with an iterable and ``total=``, such as
+        ``tqdm.tqdm``.
 
     Raises
     ------
     DataError
         If bars, weights or actions cannot be used; the message names symbol and session.
     ConfigError
-        If there is no such engine.
+        If there is no such engine, or it cannot express an assumption.
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> from workbench.data.bars import Bars
     >>> from workbench.strategies import load
     >>> days = pd.DatetimeIndex(["2013-01-02", "2013-01-03", "2013-01-04", "2013-01-07"])
     >>> price = pd.DataFrame({"IBM": [10.0, 11.0, 12.0, 12.0]}, index=days)
@@ -86,10 +84,27 @@ def backtest(
     if engine not in ENGINES:
         raise ConfigError(f"no engine {engine!r}", hint=nearest(str(engine), ENGINES))
     assumed = assumptions or Assumptions()
-    for name in sorted(_NOT_YET & assumed.changed().keys()):
-        raise ConfigError(f"engine {engine} cannot express assumption {name} = {getattr(assumed, name)!r}")
     module = importlib.import_module(f"{__name__}.{ENGINES[engine]}")
-    made: BacktestResult = module.backtest(
-        strategy, bars_split, bars_raw, actions, start=start, end=end, assumptions=assumed
-    )
-    return made
+    refused = module.refusal(assumed)
+    if refused is not None:
+        raise ConfigError(f"{engine} cannot express {refused}", hint="the kernel can")
+    inputs = prepare(strategy, bars_split, bars_raw, actions, start, end, assumed)
+    against = None if benchmark is None else _benchmark(benchmark, bars_split, inputs.sessions, assumed.capital_usd)
+    books = module.run(inputs, assumed, calendar=calendar, progress=progress)
+    return build(books, inputs, assumed, engine, against)
+
+
+def _benchmark(
+    benchmark: str | pd.Series[float], bars: Bars, sessions: pd.DatetimeIndex, capital: float
+) -> pd.Series[float]:
+    """The benchmark on the sessions of the window, scaled to the capital."""
+    if isinstance(benchmark, str):
+        name, level = benchmark, bars.select([benchmark]).close[benchmark]
+    else:
+        name, level = str(benchmark.name or "benchmark"), benchmark
+    found = level.reindex(sessions).astype(float)
+    if found.isna().any():
+        raise DataError(f"benchmark {name} has no value on {day(found.index[found.isna()][0])}")
+    if (found <= 0).any():
+        raise DataError(f"benchmark {name} is not positive on {day(found.index[found <= 0][0])}")
+    return (found / found.iloc[0] * capital).rename(name).rename_axis("session")

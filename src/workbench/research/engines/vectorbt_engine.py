@@ -1,215 +1,230 @@
-"""vectorbt: many strategies at once for screening, and a second set of books for one backtest.
+"""The same backtest with vectorbt's accounting: every order is executed by ``vectorbt.portfolio.nb.execute_order_nb``.
 
-What ``Portfolio.from_orders`` (vectorbt 1.0) cannot express, and what is done about it:
+What vectorbt does itself: the fill price with slippage, the fee, cash, positions, debt, and which orders it refuses
+or cuts. What its ``Portfolio.from_orders`` cannot express is done around it, in the order of docs/architecture.md:
+splits, dividends, delistings, borrowing and interest, the sizing of targets, and what waits from one session to the
+next. Two of its habits are worked around, because they are not the convention:
 
-=====================================  ==================================  ===============================
-rule of docs/architecture.md           :func:`sweep`                       :func:`replay`
-=====================================  ==================================  ===============================
-whole shares, floor of the *target*    fractions of a share                quantities are given
-minimum trade and tolerance            every change is traded              quantities are given
-fee: the larger of two                 per share only, no minimum          the fee of each order is given
-dividends                              in prices, if bars are ``total``    not paid
-splits                                 in prices                           in prices and quantities
-a buy always fills in full             limited by cash                     the overdraft is lent, then repaid
-=====================================  ==================================  ===============================
+- it cuts a buy to the cash there is (with ``buys="in_full"`` the shortage is lent for the moment of the fill);
+- it refuses a sale that is worth less than its fee (the rest of the fee is taken from cash).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from workbench.data.bars import Bars
-from workbench.errors import DataError
-from workbench.research import metrics, result
-from workbench.research.comparison import distributions
-from workbench.research.inputs import Array, Inputs, event_arrays, prepare
-from workbench.research.result import Assumptions, BacktestResult, FillRow
-from workbench.strategies.base import Strategy
+from workbench.research.costs import Assumptions
+from workbench.research.inputs import Array, Inputs, marks_of
+from workbench.research.result import Books
 
-# How a long loop is shown: a function from what is looped over to the same, such as tqdm.tqdm.
-Progress = Callable[[list[Any]], Iterable[Any]]
-_CHUNK = 16
-_METRICS = ("total_return", "cagr", "volatility", "sharpe", "max_drawdown")
+# Floats may land a hair below the whole share or the dollar that exact decimals reach.
+_GUARD = 1e-9
+_NOISE = 1e-12
 
 
-def sweep(
-    strategies: Sequence[Strategy],
-    bars: Bars,
-    *,
-    start: date | None = None,
-    end: date | None = None,
+def refusal(assumptions: Assumptions) -> str | None:
+    """Why these assumptions cannot be expressed; None if they can."""
+    return None
+
+
+def run(
+    inputs: Inputs,
     assumptions: Assumptions,
-    progress: Progress = list,
-) -> pd.DataFrame:
-    """Simulate many strategies in vectorbt, some at a time, to screen them.
-
-    Each is rebalanced at every open to the weights decided on the close before, in fractions of a
-    share; slippage and the commission per share are charged. Use :func:`workbench.research.backtest`
-    for what would have been traded.
-
-    Parameters
-    ----------
-    strategies
-        Of one class, differing in parameters.
-    bars
-        Adjusted for splits, or for splits and dividends.
-    progress
-        Wraps the list that is worked through, such as ``tqdm.tqdm`` for a progress bar.
-
-    Returns
-    -------
-    One row per strategy, in order, indexed by its parameters: ``total_return``, ``cagr``,
-    ``volatility``, ``sharpe`` and ``max_drawdown`` as in :mod:`workbench.research.metrics`, and
-    ``orders``, the number of orders filled.
-
-    Raises
-    ------
-    DataError
-        If bars or weights cannot be used, or the strategies are none or of different classes.
-    """
-    if len({type(strategy) for strategy in strategies}) != 1 or not type(strategies[0]).model_fields:
-        raise DataError("a sweep needs at least one strategy, and all of one class with parameters")
-    as_traded = Bars(bars.open, bars.high, bars.low, bars.close, bars.volume, "raw", bars.snapshot)
-    none = pd.DataFrame(columns=["symbol", "ex_date", "kind", "value"])
-    rows: list[list[float]] = []
-    for chunk in progress([strategies[at : at + _CHUNK] for at in range(0, len(strategies), _CHUNK)]):
-        rows += _sweep([prepare(strategy, bars, as_traded, none, start, end) for strategy in chunk], assumptions)
-    index = pd.MultiIndex.from_frame(pd.DataFrame([strategy.model_dump() for strategy in strategies]))
-    return pd.DataFrame(rows, index=index, columns=[*_METRICS, "orders"]).astype({"orders": int})
+    *,
+    calendar: str = "XNYS",
+    progress: Callable[..., Iterable[Any]] | None = None,
+) -> Books:
+    """Simulate a window; ``progress`` shows the sessions gone through."""
+    account = _Account(inputs, assumptions)
+    sessions: Iterable[int] = range(len(inputs.sessions))
+    if progress is not None:
+        sessions = progress(sessions, total=len(inputs.sessions), unit="session")
+    for at in sessions:
+        account.step(at)
+    return account.books()
 
 
-def _sweep(runs: list[Inputs], assumptions: Assumptions) -> list[list[float]]:
-    """The metrics of some strategies on the same bars, from one call of vectorbt."""
-    opens = np.tile(runs[0].open, (1, len(runs)))
-    portfolio = _portfolio(
-        opens,
-        np.tile(runs[0].close, (1, len(runs))),
-        runs[0],
-        size=np.hstack([_previous(run.weights) for run in runs]) * (1.0 - assumptions.cash_buffer),
-        size_type="targetpercent",
-        fees=np.nan_to_num(assumptions.commission_per_share_usd / opens),
-        slippage=assumptions.slippage_bps / 10_000.0,
-        init_cash=assumptions.capital_usd,
-    )
-    values = portfolio.value().to_numpy().reshape(len(runs[0].sessions), len(runs))
-    orders = np.bincount(portfolio.orders.values["col"] // len(runs[0].symbols), minlength=len(runs))
-    equities = [pd.Series(values[:, at], index=runs[0].sessions) for at in range(len(runs))]
-    return [
-        [getattr(metrics, name)(equity) for name in _METRICS] + [int(count)]
-        for equity, count in zip(equities, orders, strict=True)
-    ]
+class _Account:
+    """vectorbt's state between orders, and what waits for the next session."""
+
+    def __init__(self, inputs: Inputs, assumptions: Assumptions) -> None:
+        from vectorbt.portfolio import enums, nb
+
+        self._nb, self._enums = nb, enums
+        self._inputs, self._assumed = inputs, assumptions
+        width, length = len(inputs.symbols), len(inputs.sessions)
+        self._cash = self._free_cash = float(assumptions.capital_usd)
+        self._shares, self._debt, self._waiting = np.zeros(width), np.zeros(width), np.zeros(width)
+        self._marks = marks_of(inputs)
+        self._equity, self._cash_at = np.empty(length), np.empty(length)
+        self._positions, self._income = np.empty((length, width)), np.zeros((length, width))
+        self._flows = np.zeros((length, 4))
+        self._records: list[tuple[float, ...]] = []
+
+    def step(self, at: int) -> None:
+        """One session: charges, corporate actions, fills, decision."""
+        inputs, fill = self._inputs, self._assumed.fill
+        if at:
+            self._charge(at)
+            self._corporate(at)
+        if fill != "close":
+            self._fill(at, at - 1, inputs.open[at] if fill == "next_open" else inputs.close[at])
+        self._decide(at)
+        if fill == "close":
+            self._fill(at, at, inputs.close[at])
+        self._equity[at], self._cash_at[at], self._positions[at] = self._worth(at), self._cash, self._shares
+
+    def books(self) -> Books:
+        last = len(self._inputs.sessions) - 1
+        for column in np.flatnonzero(self._waiting).tolist():
+            self._records.append((last, -1, column, self._waiting[column], 0.0, np.nan, 0.0, 0.0))
+        records = np.array(self._records, dtype=float).reshape(-1, 8)
+        return Books(self._equity, self._cash_at, self._positions, self._marks, self._income, self._flows, records)
+
+    def _worth(self, at: int) -> float:
+        held = self._shares != 0.0
+        return self._cash + float(self._shares[held] @ self._marks[at][held])
+
+    def _pay(self, amount: float) -> None:
+        self._cash += amount
+        self._free_cash += amount
+
+    def _charge(self, at: int) -> None:
+        part = self._inputs.year_fraction[at]
+        short = np.minimum(np.where(self._shares < 0.0, self._shares * self._marks[at - 1], 0.0), 0.0)
+        borrow = short * self._assumed.borrow_rate * part
+        self._income[at] += borrow
+        self._flows[at, 2] = borrow.sum()
+        self._flows[at, 3] = min(self._cash, 0.0) * self._assumed.debit_rate * part
+        self._pay(self._flows[at, 2] + self._flows[at, 3])
+
+    def _corporate(self, at: int) -> None:
+        inputs = self._inputs
+        if at in inputs.splits:
+            self._split(at, inputs.splits[at])
+        if at in inputs.dividends:
+            paid = self._shares * inputs.dividends[at]
+            self._income[at] += paid
+            self._flows[at, 0] = paid.sum()
+            self._pay(float(paid.sum()))
+        if self._assumed.delisting == "last_close":
+            for column in np.flatnonzero(inputs.delisted == at):
+                self._waiting[column] = 0.0
+                if self._shares[column]:
+                    self._deliver(at, int(column), -self._shares[column], float(self._marks[at, column]), 0.0, 0.0)
+                    self._records[-1] = (at - 1, *self._records[-1][1:7], 1.0)
+
+    def _split(self, at: int, ratio: Array) -> None:
+        changed = ratio != 1.0
+        exact = self._shares * ratio
+        kept = np.where(changed, _whole(exact, self._unit), self._shares)
+        over = np.where(exact >= 0, np.maximum(exact - kept, 0.0), np.minimum(exact - kept, 0.0))
+        opens = self._inputs.open[at]
+        price = np.where(np.isnan(opens), self._marks[at], opens)
+        paid = np.where(changed & (over != 0.0), over * price, 0.0)
+        self._shares = kept
+        self._income[at] += paid
+        self._flows[at, 1] = paid.sum()
+        self._pay(float(paid.sum()))
+        self._waiting = np.where(changed, _whole(self._waiting * ratio, self._unit), self._waiting)
+
+    @property
+    def _unit(self) -> float:
+        """What shares are multiples of after a split; 0 for fractions."""
+        return 0.0 if self._assumed.lot is None else min(self._assumed.lot, 1.0)
+
+    def _decide(self, at: int) -> None:
+        inputs, assumed = self._inputs, self._assumed
+        equity = self._worth(at)
+        base = equity if assumed.compounding or equity <= 0 else assumed.capital_usd
+        traded = ~np.isnan(inputs.close[at])
+        price = np.where(traded, inputs.close[at], 1.0)
+        exact = inputs.weights[at]
+        if assumed.target == "weights":
+            exact = base * (1.0 - assumed.cash_buffer) * exact / price
+        target = _whole(exact, assumed.lot or 0.0) if base > 0 else np.zeros(len(price))
+        change = target - self._shares
+        change[np.abs(change) <= _NOISE * np.maximum(np.abs(target), np.abs(self._shares))] = 0.0
+        worth = np.abs(change) * price >= max(assumed.min_trade_value_usd, assumed.tolerance * base) - _GUARD
+        self._waiting = np.where(traded & inputs.decide[at] & (worth | (target == 0.0)), change, 0.0)
+
+    def _fill(self, at: int, decided: int, prices: Array) -> None:
+        waiting = self._waiting
+        self._waiting = np.zeros(len(waiting))
+        for column in [*np.flatnonzero(waiting < 0), *np.flatnonzero(waiting > 0)]:
+            ordered, price = float(waiting[column]), float(prices[column])
+            size = 0.0 if np.isnan(price) else self._size(at, int(column), ordered, price)
+            if size == 0.0:
+                self._records.append((decided, at, column, ordered, 0.0, np.nan, 0.0, 0.0))
+                continue
+            slip = self._slip(size, float(self._inputs.volume[at, column]))
+            fee = self._assumed.fee(abs(size), price * (1.0 + np.sign(size) * slip))
+            self._deliver(at, int(column), size, price, slip, fee)
+            self._records[-1] = (decided, at, column, ordered, *self._records[-1][4:])
+
+    def _slip(self, size: float, volume: float) -> float:
+        assumed = self._assumed
+        share = abs(size) / volume if assumed.impact else 0.0
+        return (assumed.slippage_bps + assumed.half_spread_bps) / 10_000.0 + assumed.impact * share * share
+
+    def _size(self, at: int, column: int, ordered: float, price: float) -> float:
+        """The part of an order that volume, and cash if it is a limit, let through."""
+        assumed, volume = self._assumed, float(self._inputs.volume[at, column])
+        lot, size = assumed.lot or 0.0, abs(ordered)
+        if assumed.max_volume_share is not None and assumed.max_volume_share * volume < size:
+            size = float(_whole(np.array(assumed.max_volume_share * volume), lot))
+        if size > 0.0 and ordered > 0 and assumed.buys == "within_cash":
+            paid = price * (1.0 + self._slip(size, volume))
+            if size * paid + assumed.fee(size, paid) > self._cash:
+                size = float(_whole(np.array(self._within(paid)), lot))
+        return float(np.copysign(size, ordered)) if size > 0.0 else 0.0
+
+    def _within(self, price: float) -> float:
+        """The most shares that cash pays for, by bisection on the fee."""
+        low, high = 0.0, max(self._cash / price, 0.0)
+        for _ in range(200):
+            middle = 0.5 * (low + high)
+            if middle * price + self._assumed.fee(middle, price) <= self._cash:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def _deliver(self, at: int, column: int, size: float, price: float, slip: float, fee: float) -> None:
+        """Have vectorbt execute one order, and keep the state it returns."""
+        enums, nb = self._enums, self._nb
+        paid = price * (1.0 + np.sign(size) * slip)
+        value = abs(size) * paid
+        taken = min(fee, value) if size < 0 else fee
+        # The guard is for vectorbt's own comparison of cost and cash, which is relative.
+        lent = max(value * (1.0 + 1e-6) + taken - self._cash, 0.0) if size > 0 else max(-self._cash, 0.0)
+        state = enums.ProcessOrderState(
+            cash=self._cash + lent,
+            position=float(self._shares[column]),
+            debt=float(self._debt[column]),
+            free_cash=self._free_cash + lent,
+            val_price=price,
+            value=self._cash + lent,
+            oidx=0,
+            lidx=0,
+        )
+        order = nb.order_nb(size=size, price=price, fixed_fees=taken, slippage=slip)
+        after, done = nb.execute_order_nb(state, order)
+        if done.status != enums.OrderStatus.Filled:
+            raise RuntimeError(f"vectorbt did not fill {size:g} at {price:g}: status {done.status}, {done.status_info}")
+        self._cash = after.cash - lent - (fee - taken)
+        self._free_cash = after.free_cash - lent - (fee - taken)
+        self._shares[column], self._debt[column] = after.position, after.debt
+        filled = float(np.copysign(done.size, size))
+        self._records.append((at, at, column, size, filled, done.price, done.fees + (fee - taken), 0.0))
 
 
-def replay(made: BacktestResult, bars_raw: Bars, actions: pd.DataFrame) -> BacktestResult:
-    """Keep the books of a backtest's orders in vectorbt: its cash, positions, fill prices and equity.
-
-    The quantity and the fee of each order are taken from ``made``; price and slippage are vectorbt's
-    doing. vectorbt pays no dividends and no cash for fractions of a share, so its cash lags behind by
-    exactly those (:func:`workbench.research.comparison.distributions`).
-
-    Raises
-    ------
-    DataError
-        If the bars do not cover the sessions and symbols of the backtest.
-    """
-    index, symbols = made.equity.index, list(made.positions.columns)
-    window = bars_raw.select(symbols).between(index[0].date(), index[-1].date())
-    if not window.close.index.equals(index):
-        raise DataError(f"the raw bars have other sessions than the backtest by {made.engine}")
-    splits, _ = event_arrays(actions, window)
-    units = _units(splits, window.close.shape)  # shares of the last session per share of each session
-    prices = Inputs(
-        sessions=window.sessions,
-        symbols=symbols,
-        weights=np.zeros(units.shape),
-        open=window.open.to_numpy(dtype=float) / units,
-        close=window.close.to_numpy(dtype=float) / units,
-        splits={},
-        dividends={},
-    )
-    rows = index.get_indexer(pd.DatetimeIndex(made.fills["session"]))
-    columns = made.positions.columns.get_indexer(pd.Index(made.fills["symbol"]))
-    size, fees = np.full(units.shape, np.nan), np.zeros(units.shape)
-    sign = np.where(made.fills["side"] == "buy", 1.0, -1.0)
-    size[rows, columns] = sign * made.fills["quantity"].to_numpy() * units[rows, columns]
-    fees[rows, columns] = made.fills["fee"].to_numpy()
-    # vectorbt buys less than ordered when cash runs out: lend it the overdraft and what it is not paid.
-    lent = float(distributions(made, bars_raw, actions).sum() + max(0.0, -made.cash.min())) + 1.0
-    portfolio = _portfolio(
-        prices.open,
-        prices.close,
-        prices,
-        size=size,
-        size_type="amount",
-        fixed_fees=fees,
-        slippage=made.assumptions.slippage_bps / 10_000.0,
-        init_cash=made.assumptions.capital_usd + lent,
-    )
-    return _books(portfolio, prices, units, lent, made)
-
-
-def _portfolio(opens: Array, closes: Array, window: Inputs, *, size: Array, **how: Any) -> Any:
-    """Run ``from_orders`` on one or more groups of columns, each with cash of its own.
-
-    Orders fill at the open; what a target is a percentage of is valued at the close before.
-    """
-    import vectorbt as vbt
-
-    marks = pd.DataFrame(closes, index=window.sessions).ffill().fillna(1.0)  # 1.0 is never multiplied
-    valued = np.vstack([marks.to_numpy()[:1], marks.to_numpy()[:-1]])
-    known = np.vstack([np.zeros_like(closes[:1], dtype=bool), ~np.isnan(closes[:-1])])
-    groups = np.repeat(np.arange(closes.shape[1] // len(window.symbols)), len(window.symbols))
-    return vbt.Portfolio.from_orders(
-        marks,
-        size=np.where(known & ~np.isnan(opens), size, np.nan),
-        price=opens,
-        val_price=valued,
-        direction="longonly",
-        group_by=pd.Index(groups, name="run"),
-        cash_sharing=True,
-        call_seq="auto",  # sells first
-        **how,
-    )
-
-
-def _books(portfolio: Any, prices: Inputs, units: Array, lent: float, made: BacktestResult) -> BacktestResult:
-    """Read vectorbt's books back into shares and prices of each day."""
-    index, symbols = prices.sessions, prices.symbols
-    records = portfolio.orders.values  # idx, col, size, price, fees, side in the order of execution
-    if len(records) != len(made.fills):
-        raise DataError(f"vectorbt filled {len(records)} of the {len(made.fills)} orders of {made.engine}")
-    fills: list[FillRow] = []
-    for row in records:
-        at, column = int(row["idx"]), int(row["col"])
-        unit, side = units[at, column], "buy" if row["side"] == 0 else "sell"
-        quantity, price, fee = float(row["size"] / unit), float(row["price"] * unit), float(row["fees"])
-        fills.append((index[at - 1], index[at], symbols[column], side, quantity, price, fee))
-    shares = portfolio.assets().to_numpy() / units
-    return result.build(
-        pd.Series(portfolio.value().to_numpy().ravel() - lent, index=index),
-        pd.Series(portfolio.cash().to_numpy().ravel() - lent, index=index),
-        pd.DataFrame(shares, index=index, columns=symbols),
-        fills,
-        made.assumptions,
-        engine="vectorbt",
-    )
-
-
-def _units(splits: Mapping[int, Array], shape: tuple[int, ...]) -> Array:
-    """Shares of the last session that one share of each session has become."""
-    ratios = np.ones(shape)
-    for at, ratio in splits.items():
-        ratios[at] = ratio
-    later = np.vstack([ratios[1:], np.ones((1, shape[1]))])
-    units: Array = np.cumprod(later[::-1], axis=0)[::-1].astype(np.float64)
-    return units
-
-
-def _previous(values: Array) -> Array:
-    """The same array one session later; the first row is NaN."""
-    return np.vstack([np.full((1, values.shape[1]), np.nan), values[:-1]])
+def _whole(quantity: Array, unit: float) -> Array:
+    """Rounded toward zero to multiples of a unit; unchanged if the unit is 0."""
+    if unit == 0.0:
+        return quantity
+    rounded: Array = np.sign(quantity) * np.floor(np.abs(quantity) / unit + _GUARD) * unit
+    return rounded

@@ -150,8 +150,8 @@ def weights_of(strategy: Strategy, window: Window, *, whole_shares: bool) -> Arr
     from workbench.research.sweeping.kernels import first_fault
 
     name = repr(strategy)
-    if strategy.warm_up > len(window.signals):
-        raise DataError(_too_few(name, strategy.warm_up, window))
+    if strategy.warm_up_sessions > len(window.signals):
+        raise DataError(_too_few(name, strategy.warm_up_sessions, window))
     frame = strategy.weights(window.signals)
     close = window.signals.close
     if (

@@ -211,6 +211,10 @@ class Settings(_Section):
         return self.data_dir / "research"
 
     @property
+    def trials_dir(self) -> Path:
+        return self.research_dir / "trials"
+
+    @property
     def exchange_dir(self) -> Path:
         return self.data_dir / "exchange"
 

@@ -133,7 +133,7 @@ class Workbench:
         """Every parameter combination that was ever tried here."""
         from workbench.research.trials import TrialLedger
 
-        return TrialLedger(self.settings.research_dir / "trials")
+        return TrialLedger(self.settings.trials_dir)
 
     # ---- data ------------------------------------------------------------------------------------
 

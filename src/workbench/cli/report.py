@@ -46,7 +46,7 @@ def report(
 
 @app.command()
 def rebuild() -> None:
-    """Make data/reports.duckdb again from the journal and the lake's prices."""
+    """Make data/reports.duckdb again from the journal, the lake's prices and the ledger of trials."""
     from workbench.cli.show import journal
     from workbench.data.lake import Lake
     from workbench.reports.projection import rebuild as make_again
@@ -55,5 +55,5 @@ def rebuild() -> None:
     settings = load_settings()
     file = settings.reports_file
     with journal() as book, Lake(settings.lake_dir) as lake:
-        make_again(book, file, lake=lake)
+        make_again(book, file, lake=lake, trials=settings.trials_dir)
     typer.echo(file)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from workbench.clock import Clock
 from workbench.errors import DataError, ReportsLocked
 from workbench.journal import Journal
-from workbench.reports import records, schema, store, tables, touched
+from workbench.reports import records, schema, store, sweeps, tables, touched
 
 if TYPE_CHECKING:
     import duckdb
@@ -75,6 +75,7 @@ def project(
     reports_file: Path,
     *,
     lake: Lake | None = None,
+    trials: Path | None = None,
     clock: Clock | None = None,
     wait_s: float = 2.0,
 ) -> ProjectionResult:
@@ -86,6 +87,8 @@ def project(
     ----------
     lake
         The prices that executions are held against; without them, a later call with them fills in what they cost.
+    trials
+        Folder of the ledger of trials; without it, the table ``sweeps`` stays as it is.
     clock
         What to wait by; the journal's if left out.
     wait_s
@@ -109,12 +112,12 @@ def project(
     """
     clock = clock or journal.clock
     if not reports_file.exists():
-        first = _make_first(journal, lake, reports_file, clock)
+        first = _make_first(journal, lake, trials, reports_file, clock)
         if first is not None:
             return first
     try:
         with store.opened(reports_file, clock=clock, wait_s=wait_s) as connection:
-            return ProjectionResult(_merge(connection, journal, lake, reports_file))
+            return ProjectionResult(_merge(connection, journal, lake, trials, reports_file))
     except ReportsLocked as locked:
         return ProjectionResult(pending=True, holder=locked.message.partition(" is held by ")[2])
 
@@ -124,10 +127,11 @@ def rebuild(
     reports_file: Path,
     *,
     lake: Lake | None = None,
+    trials: Path | None = None,
     clock: Clock | None = None,
     wait_s: float = 2.0,
 ) -> ProjectionResult:
-    """Make the reports file again from journal and lake: into a new file, verified, then put in place in one step.
+    """Make the reports file again from journal, lake and trials: a new file, verified, then put in place in one step.
 
     Whatever is at ``reports_file`` is replaced, unless it is a healthy DuckDB file of somebody else.
 
@@ -142,29 +146,31 @@ def rebuild(
     """
     clock = clock or journal.clock
     if not reports_file.exists():
-        first = _make_first(journal, lake, reports_file, clock)
+        first = _make_first(journal, lake, trials, reports_file, clock)
         if first is not None:
             return first
     with ExitStack() as stack:
         # Held while the new file is made and put in place, so that no other process writes to the old one.
         replaced = stack.enter_context(_held(reports_file, clock, wait_s))
         made = stack.enter_context(_scratch(reports_file))
-        rows = _make(journal, lake, made, clock)
+        rows = _make(journal, lake, trials, made, clock)
         store.publish(made, reports_file)
     return ProjectionResult(rows, replaced=replaced)
 
 
-def _make_first(journal: Journal, lake: Lake | None, reports_file: Path, clock: Clock) -> ProjectionResult | None:
+def _make_first(
+    journal: Journal, lake: Lake | None, trials: Path | None, reports_file: Path, clock: Clock
+) -> ProjectionResult | None:
     """Make the file where none is, so that it appears whole; None if another process was first."""
     with _scratch(reports_file) as made:
-        rows = _make(journal, lake, made, clock)
+        rows = _make(journal, lake, trials, made, clock)
         return ProjectionResult(rows) if store.publish_first(made, reports_file) else None
 
 
-def _make(journal: Journal, lake: Lake | None, made: Path, clock: Clock) -> dict[str, int]:
+def _make(journal: Journal, lake: Lake | None, trials: Path | None, made: Path, clock: Clock) -> dict[str, int]:
     """Write a whole new file and verify that it opens and holds every row."""
     with store.opened(made, clock=clock, wait_s=0) as connection:
-        rows = _merge(connection, journal, lake, made)
+        rows = _merge(connection, journal, lake, trials, made)
     with store.opened(made, clock=clock, wait_s=0, read_only=True) as connection:
         for table, written in rows.items():
             count = connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
@@ -203,11 +209,14 @@ def _held(reports_file: Path, clock: Clock, wait_s: float) -> Iterator[str]:
             yield "the reports" if found else "an empty file"
 
 
-def _merge(connection: Connection, journal: Journal, lake: Lake | None, file: Path) -> dict[str, int]:
+def _merge(
+    connection: Connection, journal: Journal, lake: Lake | None, trials: Path | None, file: Path
+) -> dict[str, int]:
     """Write what the journal has and the file has not, in one transaction; nothing if there is nothing."""
     before = _watermarks(connection, journal, file)
     after = _journal_ends(journal) | _lake_end(lake)
-    if before is not None and all(before.get(source) == end for source, end in after.items()):
+    parts = sweeps.new_parts(connection, trials, first=before is None)
+    if before is not None and not parts and all(before.get(source) == end for source, end in after.items()):
         return {table.name: 0 for table in schema.TABLES}
     last = {source: (before or {}).get(source, (0, ""))[0] for source in _SOURCES}
     restated = touched.restated(journal, last)
@@ -223,7 +232,8 @@ def _merge(connection: Connection, journal: Journal, lake: Lake | None, file: Pa
     for account, first in restated.items():  # a position that a correction took away has no row to replace it
         connection.execute("DELETE FROM positions WHERE account = ? AND session >= ?", [account, first])
     for table in schema.TABLES:
-        _write(connection, table, changed[table.name])
+        _write(connection, table, changed.get(table.name, []))
+    added = sweeps.insert(connection, parts)
     if lake is None:  # the next call that has prices looks at everything unfinished
         connection.execute("DELETE FROM watermarks WHERE source = ?", [_LAKE])
     moved = [(source, *end) for source, end in after.items() if before is None or before.get(source) != end]
@@ -231,7 +241,7 @@ def _merge(connection: Connection, journal: Journal, lake: Lake | None, file: Pa
         values = (f"({_literal(source)}, {number:d}, {_literal(moment)})" for source, number, moment in moved)
         connection.execute(f"INSERT OR REPLACE INTO watermarks VALUES {', '.join(values)}")
     connection.execute("COMMIT")
-    return {name: len(rows) for name, rows in changed.items()}
+    return {name: len(rows) for name, rows in changed.items()} | {"sweeps": added}
 
 
 def _watermarks(connection: Connection, journal: Journal, file: Path) -> _Watermarks | None:

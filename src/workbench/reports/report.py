@@ -57,7 +57,7 @@ def write_report(
         assets=folder / "assets",
         standalone=standalone,
     )
-    merged = projection.project(journal, settings.reports_file, lake=lake)
+    merged = projection.project(journal, settings.reports_file, lake=lake, trials=settings.trials_dir)
     return Report(file, merged.pending, merged.holder)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 # Raised whenever a table changes: an older file is filled again from the journal on the next projection.
-VERSION = 2
+VERSION = 3
 
 # Twelve places hold every price the exchange makes; the journal keeps the exact text.
 _MONEY = "DECIMAL(38,12)"
@@ -337,6 +337,33 @@ TABLES = (
             Column("value", "DOUBLE", "USD if the name ends in _usd, else fraction or ratio; NULL: none"),
         ),
     ),
+    Table(
+        "sweeps",
+        "Every parameter combination tried in research, one row each, from the ledger of trials",
+        ("sweep_id", "number"),
+        (
+            Column("sweep_id", "VARCHAR", "sweep or backtest it belongs to"),
+            Column("number", "BIGINT", "number of the combination in it"),
+            Column("at", "TIMESTAMPTZ", "put on record"),
+            Column("strategy", "VARCHAR", "strategy"),
+            Column("symbols", "JSON", "symbols traded, sorted"),
+            Column("parameters", "JSON", "all parameters of the strategy"),
+            Column("first_session", "DATE", "first session simulated"),
+            Column("last_session", "DATE", "last session simulated"),
+            Column("sessions", "BIGINT", "sessions simulated"),
+            Column("snapshot", "BIGINT", "snapshot of the lake; 0 for bars from elsewhere"),
+            Column("total_return", "DOUBLE", "simple return over all sessions"),
+            Column("sharpe_per_session", "DOUBLE", "mean over standard deviation of the returns, not annualised"),
+            Column("sortino", "DOUBLE", "annualised; NULL: not defined, as below"),
+            Column("max_drawdown", "DOUBLE", "deepest fall below the highest close so far, zero or negative"),
+            Column("trades", "BIGINT", "closed trades"),
+            Column("win_rate", "DOUBLE", "fraction of the closed trades that gained after fees"),
+            Column("exposure", "DOUBLE", "mean invested fraction of equity"),
+            Column("flag", "VARCHAR", "what makes it worthless, such as exploding equity; empty if nothing"),
+            Column("engine", "VARCHAR", "program that computed it"),
+            Column("assumptions", "JSON", "costs and conventions"),
+        ),
+    ),
 )
 
 _VERSION_TABLE = "schema_version"
@@ -355,6 +382,8 @@ def ddl() -> Iterator[str]:
     yield f"COMMENT ON TABLE {_VERSION_TABLE} IS 'Layout of this file, a projection of the order journal'"
     yield f"INSERT INTO {_VERSION_TABLE} VALUES ({VERSION})"
     yield "CREATE OR REPLACE TABLE watermarks (source VARCHAR PRIMARY KEY, last_id BIGINT, last_at VARCHAR)"
+    yield "CREATE OR REPLACE TABLE sweep_parts (name VARCHAR PRIMARY KEY)"
+    yield "COMMENT ON TABLE sweep_parts IS 'Parts of the ledger of trials that are in the table sweeps'"
     yield "COMMENT ON TABLE watermarks IS 'Last row of each append-only journal table that is in here'"
 
 

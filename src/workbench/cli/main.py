@@ -17,8 +17,10 @@ from workbench.cli import (
     exchange,
     halt,
     lab,
+    latency,
     new,
     pipelines,
+    profile,
     promote,
     reconcile,
     report,
@@ -41,7 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (run, stop, show, report, halt, reconcile, new, test, promote, doctor, lab, demo):
+for module in (run, stop, show, report, halt, reconcile, new, test, promote, doctor, profile, latency, lab, demo):
     module.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(exchange.app, name="exchange")

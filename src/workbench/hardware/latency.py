@@ -16,10 +16,12 @@ from workbench.hardware.diskspeed import percentile
 from workbench.hardware.probe import Target, Try, attempt
 
 STAGES = ("dns_ms", "tcp_ms", "tls_ms", "first_byte_ms")
+ORDER = "order_ms"
 # The stage by which hosts are compared: one round trip, free of what the host does with a request.
 NEAREST_BY = "tcp_ms"
 # Differences below this are the machine's own, not the network's.
 _NOISE_MS = 1.0
+_WATCHED = {"tcp_ms": "a connection to", "first_byte_ms": "the first byte of", ORDER: "an order at"}
 _HISTORY = 20
 _LEAST_HISTORY = 3
 
@@ -60,7 +62,7 @@ class Latency:
     """What was measured of one target. ``loss`` is the fraction of tries that failed, ``failures`` says at what.
 
     ``clock_offset_ms`` is our clock less the venue's, right to ``clock_error_ms``; None if the venue did not tell its
-    time.
+    time. ``order_ms`` is an order there and its answer back, where orders were sent.
     """
 
     target: Target
@@ -76,6 +78,7 @@ class Latency:
     tls_version: str | None
     clock_offset_ms: float | None
     clock_error_ms: float | None
+    order_ms: Timing | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as values that JSON can hold."""
@@ -151,14 +154,13 @@ def alarms(now: Latency, earlier: Sequence[dict[str, Any]], *, factor: float, ma
     """
     found = []
     label = now.target.label
-    for stage in ("tcp_ms", "first_byte_ms"):
+    for stage, what in _WATCHED.items():
         timing = getattr(now, stage)
         usual = [row[stage]["p50"] for row in earlier[-_HISTORY:] if row.get(stage)]
         if timing is None or len(usual) < _LEAST_HISTORY:
             continue
         before = statistics.median(usual)
         if timing.p50 > factor * before and timing.p50 - before > _NOISE_MS:
-            what = "a connection to" if stage == "tcp_ms" else "the first byte of"
             usually = f"usually {before:.1f} ms (median of {len(usual)} measurements)"
             found.append(f"{what} {label} takes {timing.p50:.1f} ms, {usually}")
     lost = [row["loss"] for row in earlier[-_HISTORY:]]

@@ -107,9 +107,7 @@ def _memory(found: HardwareProfile, carries: Budget) -> Iterator[Advice]:
 
 def _orders(found: HardwareProfile, measured: Capability, limits: MachineSettings) -> Iterator[Advice]:
     if found.fsync is None:
-        yield Advice(
-            "durable writes", "bad", "the data folder cannot be written to", "no order is sent without its record"
-        )
+        yield Advice("orders", "bad", "the data folder cannot be written to", "no order is sent without its record")
         return
     write_ms = found.fsync.median_ms
     state: Literal["good", "tight", "bad"] = "good"

@@ -1,13 +1,17 @@
 """Exchange sessions. A session is a naive ``date``; open and close are UTC-aware moments.
 
 They come from exchange_calendars. Building one of its calendars takes half a second, so what it says is kept as plain
-arrays, in memory and, where a folder is given, in a file of a few hundred kilobytes.
+arrays, in memory and, where a folder is given, in a file of a few hundred kilobytes. Reading it takes neither pandas
+nor numpy.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
+import zlib
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,22 +19,22 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 from zoneinfo import ZoneInfo
 
 from workbench.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from exchange_calendars import ExchangeCalendar
 
+Arrays = Mapping[str, "array[int]"]
 # Earlier than any bar in the sample and than most vendors' daily history.
 _FIRST = "1990-01-01"
 # A calendar goes on for a year from when it was built; a file is built anew when less than this is left of it.
 _LEAST_AHEAD = timedelta(days=330)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_COLUMNS = ("open", "close", "break_start", "break_end")
+_EPOCH_DAY = _EPOCH.toordinal()
+_COLUMNS = ("day", "open", "close", "break_start", "break_end")
 
 
 class Calendar:
@@ -47,16 +51,16 @@ class Calendar:
         self._set(name, str(exchange.tz), _arrays(exchange))
 
     @classmethod
-    def _of_arrays(cls, name: str, zone: str, arrays: Mapping[str, np.ndarray]) -> Calendar:
+    def _of_arrays(cls, name: str, zone: str, arrays: Arrays) -> Calendar:
         made = cls.__new__(cls)
         made._set(name, zone, arrays)
         return made
 
-    def _set(self, name: str, zone: str, arrays: Mapping[str, np.ndarray]) -> None:
+    def _set(self, name: str, zone: str, arrays: Arrays) -> None:
         self.name = name
         self.zone = ZoneInfo(zone)  # in which the exchange states its hours
         self._arrays = arrays
-        self._sessions: list[date] = arrays["day"].astype("datetime64[D]").tolist()
+        self._sessions = [date.fromordinal(_EPOCH_DAY + day) for day in arrays["day"]]
 
     @property
     def first(self) -> date:
@@ -137,7 +141,7 @@ class Calendar:
         )
 
     def _moment(self, what: str, session: date) -> datetime:
-        return _EPOCH + timedelta(seconds=int(self._arrays[what][self._place(session)]))
+        return _EPOCH + timedelta(seconds=self._arrays[what][self._place(session)])
 
     def _place(self, session: date) -> int:
         self.require_session(session)
@@ -165,7 +169,7 @@ def calendar(name: str, cache: Path | None = None) -> Calendar:
     ConfigError
         If no exchange has that code.
     """
-    file = None if cache is None else cache / f"calendar-{name.replace('/', '-')}-{_version()}.npz"
+    file = None if cache is None else cache / f"calendar-{name.replace('/', '-')}-{_version()}"
     found = None if file is None else _read(name, file)
     if found is None:
         found = _build(name)
@@ -186,41 +190,44 @@ def _build(name: str) -> Calendar:
         raise ConfigError(f"no exchange calendar {name!r}", hint=nearest(name, valid)) from error
 
 
-def _arrays(exchange: ExchangeCalendar) -> dict[str, np.ndarray]:
+def _arrays(exchange: ExchangeCalendar) -> Arrays:
     """Days since 1970, and seconds since then of open, close and lunch break; -1 where there is none."""
     import numpy as np
 
     schedule = exchange.schedule
-    found = {"day": schedule.index.to_numpy().astype("datetime64[D]").astype(np.int64)}
-    for column in _COLUMNS:
+    found = {"day": array("q", schedule.index.to_numpy().astype("datetime64[D]").astype(np.int64).tolist())}
+    for column in _COLUMNS[1:]:
         moments = schedule[column]
         seconds = moments.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)
-        found[column] = np.where(moments.isna().to_numpy(), -1, seconds)
+        found[column] = array("q", np.where(moments.isna().to_numpy(), -1, seconds).tolist())
     return found
 
 
 def _read(name: str, file: Path) -> Calendar | None:
     """What a file says; None if there is none that can be used any longer."""
-    import numpy as np
-
     try:
-        with file.open("rb") as raw, np.load(raw, allow_pickle=False) as held:
-            arrays = {key: held[key] for key in ("day", *_COLUMNS)}
-            zone = str(held["zone"])
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        head, _, body = file.read_bytes().partition(b"\n")
+        facts = json.loads(head)
+        if facts["crc32"] != zlib.crc32(body):
+            return None
+        values = array("q", body)
+        rows = len(values) // len(_COLUMNS)
+        zone: str = facts["zone"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    found = Calendar._of_arrays(name, zone, arrays)
+    found = Calendar._of_arrays(name, zone, {key: values[at * rows :][:rows] for at, key in enumerate(_COLUMNS)})
     # The calendar's end depends on the day it is built, as exchange_calendars' own does.
     return found if found.last >= datetime.now(UTC).date() + _LEAST_AHEAD else None
 
 
 def _write(made: Calendar, file: Path) -> None:
-    import numpy as np
-
-    part = file.with_name(f".{file.name}.{os.getpid()}.npz")
+    """One line of JSON, then the columns one after the other: 64-bit integers in the machine's own order."""
+    body = b"".join(made._arrays[column].tobytes() for column in _COLUMNS)
+    head = json.dumps({"zone": str(made.zone), "crc32": zlib.crc32(body)}).encode()
+    part = file.with_name(f".{file.name}.{os.getpid()}")
     with suppress(OSError):  # a folder that cannot be written costs time, nothing else
         file.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(part, zone=np.array(str(made.zone)), **made._arrays)  # type: ignore[arg-type]  # numpy's stubs
+        part.write_bytes(head + b"\n" + body)
         part.replace(file)
 
 

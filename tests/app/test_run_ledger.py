@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import stat
 import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
-from support.homes import make_home, start, workbench, write_notebook, write_pipeline
+from support.homes import environment, make_home, start, workbench, write_notebook, write_pipeline
 
 SESSION = "2013-02-28"
 CANARY = "canary-4f1d0c7e"
@@ -120,6 +121,21 @@ def test_a_notebook_by_itself_has_the_same_ledger_and_may_be_run_again(home: Pat
     assert (wrong.returncode, len(ledger(home))) == (64, 3)
     missing = workbench(home, "run", "notebooks/none.ipynb")
     assert (missing.returncode, missing.stderr) == (64, "workbench: no notebook notebooks/none.ipynb\n")
+
+
+def test_a_run_without_orders_spares_its_runner_pandas(home: Path) -> None:
+    """Half a second of every run; a forgotten import at the top of some module would bring it back unnoticed."""
+    notebook = write_notebook(home / "small.ipynb", "1 + 1")
+    assert run(home, notebook.name).returncode == 0  # which keeps the calendar for the next one
+    code = (
+        "import sys\n"
+        "from workbench.cli.main import main\n"
+        "try: main(['run', sys.argv[1]])\n"
+        "except SystemExit as end: print('ended', end.code, sorted({'pandas', 'numpy', 'requests'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, str(notebook)]
+    done = subprocess.run(command, cwd=home, env=environment(), capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout.splitlines()[-1] == "ended 0 []"
 
 
 def test_a_step_that_may_order_has_to_say_what_it_decided(home: Path) -> None:

@@ -86,7 +86,7 @@ def served(workbench: Workbench, account: str, wanted: date | None, credentials:
 
     if workbench.lake.is_empty():
         raise DataError("the lake is empty, so there is nothing to trade", hint="run: workbench data load")
-    last: date = workbench.lake.coverage()["last"].max().date()
+    last = workbench.lake.last_session()
     if wanted is not None and wanted > last:
         raise ConfigError(
             f"the lake ends at {last}; an account cannot be at {wanted}", hint="choose an earlier session"

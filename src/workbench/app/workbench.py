@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from workbench.app.machine import MachineReport
     from workbench.brokers.market import LakeMarket
     from workbench.data.bars import Adjustment, Bars
-    from workbench.data.lake import Lake, LoadResult
+    from workbench.data.dataset import LoadResult
+    from workbench.data.lake import Lake
     from workbench.data.quality import QualityReport
     from workbench.domain import Snapshot
     from workbench.hardware.latency import Latency

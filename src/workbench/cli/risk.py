@@ -144,7 +144,7 @@ def _open(account: str | None) -> tuple[Workbench, str]:
             require_known(account, wb.journal)
         name = account or wb.settings.account.name
         mark = Ledger(wb.journal).last_mark(name)
-        last = wb.lake.coverage()["last"].max().date() if mark is None else date.fromisoformat(mark["session"])
+        last = wb.lake.last_session() if mark is None else date.fromisoformat(mark["session"])
     finally:
         wb.close()
     return open_workbench(session=last), name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -178,24 +179,29 @@ def opened_runner(job: str | Path | PipelineFile) -> Iterator[tuple[Workbench, R
 
     settings = load_settings()
     if isinstance(job, str):
-        load_pipeline(job, settings.pipelines_dir)  # a broken file is told before anything is started
+        job = load_pipeline(job, settings.pipelines_dir)  # a broken file is told before anything is started
     from workbench.jobs.kernels import KernelPool
-    from workbench.jobs.preload import PRELOAD
+    from workbench.jobs.preload import PRELOAD, preload_for
 
     cancel = threading.Event()
-    with KernelPool(PRELOAD, (settings.calendar,), cache=settings.cache_dir) as pool, cancelling(cancel):
+    preload = preload_for([job] if isinstance(job, Path) else job.notebooks)
+    calendars = (settings.calendar,) if preload == PRELOAD else ()
+    with KernelPool(preload, calendars, cache=settings.cache_dir, pages=True) as pool, cancelling(cancel):
         pool.start()  # imports in the background while this process does its own
         pool.prestart(1)
+        gc.disable()  # of what imports make nothing is garbage: looking for it takes a fifth of their time
         from workbench.app import open_workbench
         from workbench.jobs.engine import warm_up
         from workbench.jobs.pages import HtmlWriter
         from workbench.jobs.runner import Runner
 
         warm_up()
+        gc.freeze()
+        gc.enable()
         workbench = open_workbench()
         watcher = TerminalWatcher()
         try:
-            with HtmlWriter() as html:
+            with HtmlWriter(pool) as html:
                 yield workbench, Runner(workbench, pool, html, watcher, cancel), watcher
         finally:
             workbench.close()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workbench.clock import Clock
-from workbench.data.bars import FIELDS
-from workbench.data.dataset import Dataset, LoadResult
+from workbench.data.dataset import FIELDS, Dataset, LoadResult
 
 if TYPE_CHECKING:
     import duckdb

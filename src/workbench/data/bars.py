@@ -9,10 +9,12 @@ from typing import Literal
 
 import pandas as pd
 
+from workbench.data.dataset import FIELDS
 from workbench.errors import DataError, nearest
 
+__all__ = ["FIELDS", "Adjustment", "Bars"]
+
 Adjustment = Literal["raw", "split", "total"]
-FIELDS = ("open", "high", "low", "close", "volume")
 
 
 @dataclass(frozen=True)

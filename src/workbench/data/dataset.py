@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-
-from workbench.data.bars import FIELDS
 from workbench.errors import DataError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+FIELDS = ("open", "high", "low", "close", "volume")
 BAR_COLUMNS = ("symbol", "session", *FIELDS)
 ACTION_COLUMNS = ("symbol", "ex_date", "kind", "value", "origin")
 NOTICE_COLUMNS = ("symbol", "first", "last", "detail")
@@ -21,12 +22,14 @@ DERIVED = "derived from adj_close"
 
 def no_actions() -> pd.DataFrame:
     """An empty frame of corporate actions, with the columns and dtypes of a full one."""
+    import pandas as pd
+
     return pd.DataFrame(
         {
             "symbol": pd.Series(dtype=object),
             "ex_date": pd.Series(dtype="datetime64[ns]"),
             "kind": pd.Series(dtype=object),
-            "value": pd.Series(dtype=np.float64),
+            "value": pd.Series(dtype="float64"),
             "origin": pd.Series(dtype=object),
         }
     )
@@ -34,6 +37,8 @@ def no_actions() -> pd.DataFrame:
 
 def no_notices() -> pd.DataFrame:
     """An empty frame of notices, with the columns and dtypes of a full one."""
+    import pandas as pd
+
     return pd.DataFrame(
         {
             "symbol": pd.Series(dtype=object),
@@ -74,6 +79,8 @@ class Dataset:
             If columns are missing, a cell is empty or infinite, a key occurs twice, or an action is
             not possible.
         """
+        import numpy as np
+
         self._require_columns(self.bars, BAR_COLUMNS, "bars")
         self._require_columns(self.actions, ACTION_COLUMNS, "actions")
         self._require_columns(self.notices, NOTICE_COLUMNS, "notices")

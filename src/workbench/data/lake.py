@@ -3,35 +3,34 @@
 Prices and volumes are DOUBLE: a double gives back every decimal a vendor prints (up to 15 digits), research
 computes with nothing else, and the order path turns the printed form into ``Decimal``. Bars are unique by
 (symbol, session) at every snapshot and stored sorted by them, so that one symbol is a short read.
+
+pandas is imported by the first question whose answer is a frame: a runner only asks for symbols and sessions.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from workbench.clock import Clock, SystemClock
 from workbench.data import _ducklake, _merge
-from workbench.data.adjust import adjust
-from workbench.data.bars import FIELDS, Adjustment, Bars
-from workbench.data.dataset import Dataset, LoadResult
+from workbench.data.dataset import FIELDS
 from workbench.errors import DataError, nearest
 
 if TYPE_CHECKING:
     import duckdb
+    import numpy as np
+    import pandas as pd
 
-__all__ = ["Dataset", "Lake", "LoadResult"]
+    from workbench.data.bars import Adjustment, Bars
+    from workbench.data.dataset import Dataset, LoadResult
 
 T = TypeVar("T")
 _LOAD_HINT = "run: workbench data load"
-_EPOCH = date(1970, 1, 1)
 
 
 class Lake:
@@ -42,7 +41,8 @@ class Lake:
     answer for ever.
 
     >>> import tempfile
-    >>> from workbench.data.dataset import no_actions
+    >>> import pandas as pd
+    >>> from workbench.data.dataset import Dataset, no_actions
     >>> day = pd.Timestamp("2013-01-02")
     >>> row = {"symbol": "IBM", "session": day, "open": 194.1, "high": 196.4, "low": 193.8, "close": 196.3}
     >>> with tempfile.TemporaryDirectory() as folder, Lake(Path(folder)) as lake:
@@ -121,11 +121,10 @@ class Lake:
 
     def snapshots(self) -> pd.DataFrame:
         """All snapshots, oldest first: ``snapshot`` (int), ``at`` (UTC) and ``note`` (what was loaded)."""
+        from workbench.data import _frames
+
         rows = self._rows("SELECT snapshot_id, snapshot_time, commit_message FROM lake.snapshots() ORDER BY 1")
-        frame = pd.DataFrame(rows, columns=["snapshot", "at", "note"])
-        frame["at"] = pd.to_datetime(frame["at"], utc=True)
-        frame["note"] = frame["note"].fillna("")
-        return frame
+        return _frames.snapshots(rows)
 
     def symbols(self, snapshot: int | None = None) -> list[str]:
         """Every symbol with bars, sorted."""
@@ -139,6 +138,8 @@ class Lake:
         DataError
             If a symbol or the snapshot is unknown.
         """
+        from workbench.data import _frames
+
         names = _names(symbols)
         where, parameters = ("", []) if names is None else ("WHERE symbol IN (SELECT unnest(?))", [names])
         rows = self._rows(
@@ -146,13 +147,23 @@ class Lake:
             "GROUP BY symbol ORDER BY symbol",
             parameters,
         )
-        frame = pd.DataFrame(rows, columns=["symbol", "first", "last", "rows"]).set_index("symbol")
-        frame["first"] = pd.to_datetime(frame["first"])
-        frame["last"] = pd.to_datetime(frame["last"])
         if names is not None:
-            self._require(names, set(frame.index), snapshot)
-            frame = frame.loc[names]
-        return frame
+            self._require(names, {row[0] for row in rows}, snapshot)
+        return _frames.coverage(rows, names)
+
+    def last_session(self, snapshot: int | None = None) -> date:
+        """The last session on which any symbol has a bar.
+
+        Raises
+        ------
+        DataError
+            If there are no bars.
+        """
+        session = self._rows(f"SELECT max(session) FROM {_at('bars', snapshot)}")[0][0]
+        if session is None:
+            raise DataError(f"the lake in {self.folder} is empty", hint=_LOAD_HINT)
+        assert isinstance(session, date)
+        return session
 
     def traded(self, session: date, symbols: Sequence[str] | None = None, *, snapshot: int | None = None) -> list[str]:
         """Those of ``symbols`` (default: all) with a bar on ``session``, sorted; none is an empty list."""
@@ -210,6 +221,8 @@ class Lake:
         DataError
             If a symbol or the snapshot is unknown, or nothing traded in the range.
         """
+        from workbench.data import _frames
+
         if adjustment not in ("raw", "split", "total"):
             raise DataError(f"no adjustment {adjustment!r}", hint=nearest(adjustment, ("raw", "split", "total")))
         snapshot = self.snapshot() if snapshot is None else snapshot
@@ -223,16 +236,16 @@ class Lake:
             "WHERE session BETWEEN ? AND ?",
             [names, len(names), first, last],
         )
-        seen = np.unique(columns["code"])
+        seen = set(columns["code"].tolist())
         if len(seen) < len(names):
             self._require(names, {names[code] for code in seen}, snapshot, only_new=True)
-        if not len(seen):
+        if not seen:
             raise self._nothing(names, start, end, snapshot)
-        raw = _widen(columns, names, snapshot)
+        raw = _frames.widen(columns, names, snapshot)
         if adjustment == "raw":
             return raw
         since, until = raw.sessions[0].date(), raw.sessions[-1].date()
-        return adjust(raw, self.actions(names, start=since, end=until, snapshot=snapshot), adjustment)
+        return _frames.adjust(raw, self.actions(names, start=since, end=until, snapshot=snapshot), adjustment)
 
     def actions(
         self,
@@ -252,6 +265,8 @@ class Lake:
         DataError
             If the snapshot is unknown.
         """
+        from workbench.data import _frames
+
         names = _names(symbols)
         where, parameters = ("", []) if names is None else ("AND symbol IN (SELECT unnest(?))", [names])
         rows = self._rows(
@@ -259,19 +274,19 @@ class Lake:
             f"WHERE ex_date BETWEEN ? AND ? {where} ORDER BY ex_date, symbol, kind DESC",
             [start or date.min, end or date.max, *parameters],
         )
-        frame = pd.DataFrame(rows, columns=["symbol", "ex_date", "kind", "value", "origin"])
-        return frame.astype({"ex_date": "datetime64[ns]", "value": np.float64})
+        return _frames.actions(rows)
 
     def notices(self, symbols: Sequence[str] | None = None, *, snapshot: int | None = None) -> pd.DataFrame:
         """Known faults of the sources: ``symbol``, ``first`` and ``last`` session concerned, ``detail``."""
+        from workbench.data import _frames
+
         names = _names(symbols)
         where, parameters = ("", []) if names is None else ("WHERE symbol IN (SELECT unnest(?))", [names])
         rows = self._rows(
             f'SELECT symbol, "first", "last", detail FROM {_at("notices", snapshot)} {where} ORDER BY ALL',
             parameters,
         )
-        frame = pd.DataFrame(rows, columns=["symbol", "first", "last", "detail"])
-        return frame.astype({"first": "datetime64[ns]", "last": "datetime64[ns]"})
+        return _frames.notices(rows)
 
     @property
     def _catalog(self) -> Path:
@@ -282,7 +297,7 @@ class Lake:
 
     def _columns(self, sql: str, parameters: Sequence[object]) -> dict[str, np.ndarray[Any, Any]]:
         columns = self._run(lambda connection: connection.execute(sql, parameters).fetchnumpy(), "reading the lake")
-        return {name: np.asarray(values) for name, values in columns.items()}
+        return cast("dict[str, np.ndarray[Any, Any]]", columns)  # or categories, for types that no table here has
 
     def _run(self, action: Callable[[duckdb.DuckDBPyConnection], T], what: str, *, create: bool = False) -> T:
         """Do ``action`` on the attached lake; conflicts are retried, DuckDB's errors become DataErrors."""
@@ -366,24 +381,3 @@ def _names(symbols: Sequence[str] | None) -> list[str] | None:
 
 def _span(first: pd.Timestamp, last: pd.Timestamp) -> str:
     return f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
-
-
-def _widen(columns: dict[str, np.ndarray[Any, Any]], names: list[str], snapshot: int) -> Bars:
-    """Long columns ``code``, ``day`` (since 1970) and the fields, in any order, to wide frames."""
-    first, last = int(columns["day"].min()), int(columns["day"].max())
-    present = np.zeros(last - first + 1, dtype=bool)
-    present[columns["day"] - first] = True
-    row_of_day = np.cumsum(present) - 1
-    offsets = np.flatnonzero(present)
-    index = pd.DatetimeIndex(
-        np.datetime64(_EPOCH + timedelta(days=first), "ns") + offsets * np.timedelta64(1, "D"), name="session"
-    )
-    cells = row_of_day[columns["day"] - first] * len(names) + columns["code"]
-    frames = {}
-    for field in FIELDS:
-        wide = np.full(len(index) * len(names), np.nan)
-        wide[cells] = columns[field]
-        frames[field] = pd.DataFrame(
-            wide.reshape(len(index), len(names)), index=index, columns=pd.Index(names, name="symbol")
-        )
-    return Bars(**frames, adjustment="raw", snapshot=snapshot)

@@ -6,12 +6,13 @@ after: :mod:`workbench.jobs.pages` keeps a process for it.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.errors import JobError
-from workbench.jobs.engine import imports_without
+from workbench.jobs.engine import FORMAT_CHECKS, imports_without
 from workbench.jobs.files import write_atomically
 
 if TYPE_CHECKING:
@@ -41,9 +42,18 @@ def to_html(notebook: Path) -> Path:
     return page
 
 
-def prepare() -> None:
-    """Import nbconvert and compile its templates, so that the first page is as quick as the others."""
+def prepare(cache: Path | None = None) -> None:
+    """Import nbconvert and compile its templates, so that the first page is as quick as the others.
+
+    ``cache`` is a folder for the compiled templates, which the next process then finds.
+    """
     exporter = _exporter()
+    if cache is not None:
+        from jinja2 import FileSystemBytecodeCache
+
+        with suppress(OSError):  # a folder that cannot be written costs time, nothing else
+            cache.mkdir(parents=True, exist_ok=True)
+            exporter.environment.bytecode_cache = FileSystemBytecodeCache(str(cache), "page-%s.jinja")
     import nbformat
 
     title = nbformat.v4.new_markdown_cell("# *&amp;*")  # type: ignore[no-untyped-call]  # no types
@@ -54,7 +64,7 @@ def prepare() -> None:
 
 @lru_cache(maxsize=1)
 def _exporter() -> HTMLExporter:
-    with imports_without("rfc3987_syntax"):
+    with imports_without(*FORMAT_CHECKS):
         from nbconvert.exporters import HTMLExporter
         from nbconvert.preprocessors import CoalesceStreamsPreprocessor
     exporter = HTMLExporter(template_name="lab")  # type: ignore[no-untyped-call]  # nbconvert has no types

@@ -1,23 +1,26 @@
 """Turns executed notebooks into HTML pages in a process of its own, off the way of the run.
 
 nbconvert takes over a second to import; the runner starts this process early, hands it one path after the
-other and waits for it only at the end.
+other and waits for it only at the end. Where kernels are forked, so is this process (:meth:`KernelPool.pages`).
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from workbench.jobs.folders import seal
-from workbench.jobs.kernels import kernel_environment
+from workbench.jobs.kernels import KernelPool, kernel_environment
 
 _FLUSH = "flush"
 _FLUSHED = "\x1eflushed "  # what the process answers; a line of anything else is a complaint
@@ -29,8 +32,9 @@ class HtmlWriter:
     The pages of a runner that is killed are still written: the process ends when its input does.
     """
 
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
+    def __init__(self, pool: KernelPool | None = None) -> None:
+        self._pool = pool
+        self._line: _Line | None = None
         self._reader: threading.Thread | None = None
         self._news = threading.Condition()
         self._asked = 0  # flushes, and how many of them were answered
@@ -49,18 +53,10 @@ class HtmlWriter:
 
     def start(self) -> None:
         """Start the process now, so that its imports are over when the first notebook is."""
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "workbench.jobs.pages"],
-                env=kernel_environment(os.environ),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                start_new_session=True,  # Ctrl-C is for the runner, which then closes this in order
-            )
+        if self._line is None:
+            self._line = _Line.open(self._pool)
             self._is_over = False
-            self._reader = threading.Thread(target=self._read, args=(self._process,), name="pages", daemon=True)
+            self._reader = threading.Thread(target=self._read, args=(self._line.answers,), name="pages", daemon=True)
             self._reader.start()
 
     def submit(self, notebook: Path) -> None:
@@ -74,7 +70,7 @@ class HtmlWriter:
 
     def flush(self, timeout_s: float = 60.0) -> None:
         """Wait until everything handed over so far is done; ``failures`` then says what is not, and why."""
-        if self._process is None:
+        if self._line is None:
             return
         self._asked += 1
         self._order(_FLUSH, Path(str(self._asked)))
@@ -86,53 +82,94 @@ class HtmlWriter:
 
     def _order(self, what: str, path: Path, attempt: int = 0) -> None:
         self.start()
-        assert self._process is not None
-        assert self._process.stdin is not None
+        assert self._line is not None
         try:
-            self._process.stdin.write(json.dumps([what, str(path), attempt]) + "\n")
-            self._process.stdin.flush()
+            self._line.orders.write(json.dumps([what, str(path), attempt]) + "\n")
+            self._line.orders.flush()
         except BrokenPipeError:
             if what != _FLUSH:
                 self.failures.append(f"{path.name}: the page writer has died")
 
-    def _read(self, process: subprocess.Popen[str]) -> None:
+    def _read(self, answers: IO[str]) -> None:
         """Take in what the process says. In a thread, so that it never waits for somebody to listen."""
-        assert process.stdout is not None
-        for line in process.stdout:
-            with self._news:
-                if line.startswith(_FLUSHED):
-                    self._answered = int(line.removeprefix(_FLUSHED))
-                    self._news.notify_all()
-                elif line.strip():
-                    self.failures.append(line.rstrip("\n"))
+        with suppress(ConnectionResetError):  # it was killed with orders that it had not read
+            for line in answers:
+                with self._news:
+                    if line.startswith(_FLUSHED):
+                        self._answered = int(line.removeprefix(_FLUSHED))
+                        self._news.notify_all()
+                    elif line.strip():
+                        self.failures.append(line.rstrip("\n"))
         with self._news:
             self._is_over = True
             self._news.notify_all()
 
     def close(self) -> None:
         """Wait until every page is written; ``failures`` then says which are not, and why."""
-        if self._process is None:
+        if self._line is None:
             return
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         assert self._reader is not None
-        with suppress(BrokenPipeError):  # it has died, which every order since has noted
-            self._process.stdin.close()
+        self._line.hang_up()
         self._reader.join()
-        self._process.stdout.close()
-        self._process.wait()
-        self._process = None
+        self._line.close()
+        self._line = None
         for folder, attempt in self._sealing:  # if the process has died; else there is nothing left to do
             seal(folder, attempt)
         self._sealing.clear()
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class _Line:
+    """Both directions to the process: a pair of pipes, or a socket if it was forked."""
+
+    orders: IO[str]
+    answers: IO[str]
+    process: subprocess.Popen[str] | None = None
+    socket: socket.socket | None = None
+
+    @classmethod
+    def open(cls, pool: KernelPool | None) -> _Line:
+        line = None if pool is None else pool.pages()
+        if line is not None:
+            return cls(line.makefile("w", encoding="utf-8"), line.makefile("r", encoding="utf-8"), socket=line)
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "workbench.jobs.pages"],
+            env=kernel_environment(os.environ),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for the runner, which then closes this in order
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        return cls(process.stdin, process.stdout, process)
+
+    def hang_up(self) -> None:
+        """Send no more orders; the process ends when it has done those it has."""
+        with suppress(OSError):  # it has died, which every order since has noted
+            self.orders.close()
+        if self.socket is not None:
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self.answers.close()
+        if self.socket is not None:
+            self.socket.close()
+        if self.process is not None:
+            self.process.wait()
+
+
+def main(cache: str | None = None) -> None:
     """Read orders as JSON from standard input; print a line for each that could not be done."""
     from workbench.jobs.notebooks import prepare, to_html
 
     os.nice(10)  # a page can wait, an order cannot
-    prepare()
+    gc.disable()  # of what imports make nothing is garbage
+    prepare(None if cache is None else Path(cache))
+    gc.freeze()
+    gc.enable()
     for line in sys.stdin:
         what, text, attempt = json.loads(line)
         notebook = Path(text)
@@ -148,4 +185,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

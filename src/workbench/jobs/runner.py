@@ -297,8 +297,7 @@ class Runner:
         if asked is None and binding.symbols:
             return lake.last_common_session(symbols, on_or_before=closed)
         if asked is None:  # a notebook without a universe of its own: as far as any data goes
-            last: date = lake.coverage()["last"].max().date()
-            return min(closed, last)
+            return min(closed, lake.last_session())
         calendar.require_session(asked)
         if asked > closed:
             raise ConfigError(f"session {asked} has not closed yet", hint=f"the last closed one is {closed}")

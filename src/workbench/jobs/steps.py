@@ -17,7 +17,6 @@ from workbench.jobs import promotion
 from workbench.jobs.binding import Binding
 from workbench.jobs.engine import CellProgress, Gate, execute
 from workbench.jobs.engine.outputs import OutputLimits
-from workbench.jobs.gateway_thread import GatewayThread
 from workbench.jobs.kernels import KernelPool
 from workbench.jobs.pages import HtmlWriter
 from workbench.jobs.pipelines import Pipeline, Step
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from workbench.data.lake import Lake
+    from workbench.jobs.gateway_thread import GatewayThread
     from workbench.trading.gateway import GatewayParts
 
 # Leaves no name behind in the notebook's namespace.
@@ -222,7 +222,8 @@ class Steps:
     def _stage(self, step: Step, *, ahead: bool) -> StagedNotebook:
         """Start a step's kernel and hold its notebook at the gate; ``ahead`` opens what its first cells need."""
         promotion.require_same(self._pipeline, step, self._code)
-        self._pool.prestart(2)  # one for this step, one to be ready for what comes next
+        last = step is self._pipeline.steps[-1]
+        self._pool.prestart(1 if last else 2)  # one for this step, one to be ready for what comes next
         cancel, gate = StopSignal(self._stop), Gate()
         work = partial(
             execute,
@@ -290,6 +291,8 @@ class Steps:
 
     def _gateway(self, snapshot: int) -> GatewayThread:
         """Open the run's account."""
+        from workbench.jobs.gateway_thread import GatewayThread  # and with it pandas, which only orders need
+
         run = self._run
         gateway = GatewayThread(
             self._host.settings,

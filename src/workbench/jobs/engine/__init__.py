@@ -11,16 +11,17 @@ nbclient, nbformat and papermill cost half a second: they are imported when the 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.clock import Clock, SystemClock
@@ -261,7 +262,10 @@ class WorkbenchEngine:
 
 def _papermill() -> Any:
     """Papermill with our engine registered, imported without what it does not need."""
-    with imports_without("rfc3987_syntax"):
+    # Without HDFS, for which papermill would load all of pyarrow. It needs requests for notebooks on the web only, and
+    # looks through every installed package for engines and file systems of other packages: the runner uses neither.
+    stand_ins = {"requests": _Deferred("requests"), "entrypoints": _NoEntryPoints("entrypoints")}
+    with imports_without(*FORMAT_CHECKS, "pyarrow.fs"), imports_instead(stand_ins):
         import papermill
         import papermill.engines
         import papermill.exceptions
@@ -274,21 +278,50 @@ def _papermill() -> Any:
     return papermill
 
 
-@contextmanager
-def imports_without(name: str) -> Iterator[None]:
-    """Let imports in the block find ``name`` missing, unless it is loaded already.
+# What jsonschema, which nbformat imports, tries to import for checks of formats (times, addresses, IRIs) that notebooks
+# do not have; it does without what there is not. rfc3987_syntax alone compiles a grammar at import: 0.9 to 1.6 s.
+FORMAT_CHECKS = (
+    "fqdn",
+    "isoduration",
+    "jsonpointer",
+    "rfc3339_validator",
+    "rfc3986_validator",
+    "rfc3987",
+    "rfc3987_syntax",
+    "uri_template",
+    "webcolors",
+)
 
-    jsonschema, which nbformat imports, tries to import rfc3987_syntax for a check of IRIs that notebooks
-    do not have; it does without if there is none. The module compiles a grammar at import: 0.9 to 1.6 s.
-    """
-    if name in sys.modules:
-        yield
-        return
-    sys.modules[name] = None  # type: ignore[assignment]  # None makes the import system refuse the name
+
+def imports_without(*names: str) -> AbstractContextManager[None]:
+    """Let imports in the block find these modules missing, unless they are loaded already."""
+    return imports_instead(dict.fromkeys(names))  # None makes the import system refuse a name
+
+
+@contextmanager
+def imports_instead(stand_ins: Mapping[str, ModuleType | None]) -> Iterator[None]:
+    """Let imports in the block find these in place of the modules of that name, unless those are loaded already."""
+    absent = {name: stand_in for name, stand_in in stand_ins.items() if name not in sys.modules}
+    sys.modules.update(absent)  # type: ignore[arg-type]  # typeshed knows no None here
     try:
         yield
     finally:
-        sys.modules.pop(name, None)
+        for name in absent:
+            sys.modules.pop(name, None)
+
+
+class _Deferred(ModuleType):
+    """A module that is imported when something of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+class _NoEntryPoints(ModuleType):
+    """The module entrypoints, with nothing installed."""
+
+    def get_group_all(self, group: str) -> list[Any]:
+        return []
 
 
 def _run(nb: NotebookNode, job: Job) -> None:

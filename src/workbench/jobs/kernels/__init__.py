@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -76,6 +77,8 @@ class KernelPool:
         Environment of every kernel, before credentials are taken out; the runner's own by default.
     forks
         Whether to fork from a warm helper; by default wherever that works.
+    pages
+        Whether the helper also forks a writer of pages (:meth:`pages`).
 
     Examples
     --------
@@ -91,6 +94,7 @@ class KernelPool:
         cache: Path | None = None,
         env: Mapping[str, str] | None = None,
         forks: bool | None = None,
+        pages: bool = False,
     ) -> None:
         self.forks = can_fork() if forks is None else forks
         self.env = kernel_environment(os.environ if env is None else env)
@@ -101,6 +105,8 @@ class KernelPool:
         self._zygote: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._spares: list[ForkedKernel] = []
+        self._with_pages = pages and self.forks
+        self._pages: socket.socket | None = None
         self._count = 0
         self._lock = threading.Lock()
 
@@ -149,6 +155,16 @@ class KernelPool:
 
         return PoolKernelManager(pool=self)
 
+    def pages(self) -> socket.socket | None:
+        """The line to the writer of pages, which belongs to the caller; None if there is none, or no longer.
+
+        It is a fork of the helper that serves :func:`workbench.jobs.pages.main`, and shares what both import.
+        """
+        with self._lock:
+            self._start()
+            line, self._pages = self._pages, None
+        return line
+
     def why_failed(self) -> str:
         """The reason why the helper is not there, in one line."""
         if self._control is not None:
@@ -165,6 +181,9 @@ class KernelPool:
             for kernel in self._spares:
                 kernel.close()
             self._spares.clear()
+            if self._pages is not None:
+                self._pages.close()
+                self._pages = None
             if self._control is not None:
                 self._control.close()
                 self._control = None
@@ -179,12 +198,17 @@ class KernelPool:
         if self._zygote is not None or not self.forks:
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, open(self.folder / "zygote.log", "wb") as log:
+        with ExitStack() as stack:
+            ends = [stack.enter_context(theirs)]
+            if self._with_pages:
+                self._pages, far = socket.socketpair()
+                ends.append(stack.enter_context(far))
+            log = stack.enter_context(open(self.folder / "zygote.log", "wb"))
             self._zygote = subprocess.Popen(
                 # -P: a file in the working directory must not stand in for a library
-                [sys.executable, "-P", "-m", "workbench.jobs.kernels.zygote", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "workbench.jobs.kernels.zygote", *[str(end.fileno()) for end in ends]],
                 env=self.env,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[end.fileno() for end in ends],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

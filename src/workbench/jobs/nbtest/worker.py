@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from workbench.jobs.engine import imports_without
+from workbench.jobs.engine import FORMAT_CHECKS, imports_without
 from workbench.jobs.files import write_atomically
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--sanitize", type=Path)
     asked = parser.parse_args(argv)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with imports_without("rfc3987_syntax"):
+    with imports_without(*FORMAT_CHECKS):
         import nbval.plugin  # type: ignore[import-untyped]  # nbval has no types
     watch = Watch(asked.result)
     empty = asked.result.with_suffix(".ini")

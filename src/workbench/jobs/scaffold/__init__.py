@@ -169,7 +169,7 @@ def _of_lake(settings: Settings) -> tuple[tuple[str, ...], str] | None:
         with Lake(settings.lake_dir) as lake:
             if lake.is_empty():
                 return None
-            last = lake.coverage()["last"].max().date()
+            last = lake.last_session()
             return tuple(lake.traded(last)[:_MOST_SYMBOLS]), last.isoformat()
     except WorkbenchError:
         return None  # the sample's will do for a beginning; `workbench doctor` says what is wrong with the lake

@@ -20,12 +20,14 @@ from workbench.settings import Settings, load_settings
 if TYPE_CHECKING:
     import pandas as pd
 
+    from workbench.app.machine import MachineReport
     from workbench.brokers.market import LakeMarket
     from workbench.data.bars import Adjustment, Bars
     from workbench.data.dataset import LoadResult
     from workbench.data.lake import Lake
     from workbench.data.quality import QualityReport
     from workbench.domain import Snapshot
+    from workbench.hardware.latency import Latency
     from workbench.hardware.profile import HardwareProfile
     from workbench.reports.report import Report
     from workbench.research.costs import Assumptions
@@ -278,8 +280,8 @@ class Workbench:
             self,
             backtests.resolve(strategy, parameters),
             symbols,
-            _as_date(start),
-            _as_date(end),
+            as_date(start),
+            as_date(end),
             engine=engine,
             benchmark=benchmark,
             assumptions=assumptions or self.assumptions,
@@ -521,6 +523,26 @@ class Workbench:
 
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)
         return profile(self.settings.data_dir)
+
+    def machine(self, *, quick: bool = False, keep: bool = True) -> MachineReport:
+        """What this machine is, can do and can carry: some 20 s; ``quick``: in under 5 s, without the product's parts.
+
+        It is kept among the measurements, so that ``workbench profile --compare`` knows it.
+        """
+        from workbench.app import machine
+
+        report = machine.look(self.settings, self.calendar, self.clock, quick=quick)
+        if keep:
+            machine.keep(self.settings, report)
+        return report
+
+    def latency(self, hosts: Sequence[str] | None = None, *, tries: int | None = None) -> list[Latency]:
+        """How far the paper exchange on this machine and some hosts are; the configured ones if none are named."""
+        from workbench.app import machine
+
+        wanted = machine.venues(self.settings) if hosts is None else hosts
+        here = machine.measure_practice(self.settings, self.calendar, self.clock, tries=tries)
+        return [here, *machine.measure_hosts(self.settings, self.clock, wanted, tries=tries)]
 
     def close(self) -> None:
         """Close the stores that were opened."""

@@ -18,8 +18,10 @@ from workbench.cli import (
     exchange,
     halt,
     lab,
+    latency,
     new,
     pipelines,
+    profile,
     promote,
     reconcile,
     report,
@@ -43,7 +45,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (backtest, run, stop, show, report, halt, reconcile, new, test, promote, doctor, lab, demo):
+for module in (
+    run, stop, show, report, backtest, halt, reconcile, new, test, promote, doctor, profile, latency, lab, demo,
+):  # fmt: skip
     module.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(exchange.app, name="exchange")

@@ -58,7 +58,7 @@ def connect(folder: Path, *, read_only: bool, create: bool) -> duckdb.DuckDBPyCo
     )
     try:
         for name in _EXTENSIONS:
-            connection.execute(f"LOAD {_quoted(_extension(name, duckdb.__version__))}")
+            connection.execute(f"LOAD {_quoted(extension_file(name, duckdb.__version__))}")
         if _is_small(folder / FILES):
             connection.execute("SET threads = 1")
         connection.execute("SET enable_progress_bar = false")
@@ -135,7 +135,14 @@ def _attach(folder: Path, *, read_only: bool, create: bool) -> str:
     return f"ATTACH {_quoted(f'ducklake:sqlite:{folder / CATALOG}')} AS lake ({', '.join(options)})"
 
 
-def _extension(name: str, version: str) -> Path:
+def extension_file(name: str, version: str) -> Path:
+    """The file of an extension for a version of DuckDB, from its Python package.
+
+    Raises
+    ------
+    DataError
+        If it is not installed, or for another version.
+    """
     spec = importlib.util.find_spec(f"duckdb_extension_{name}")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         file = Path(folder) / "extensions" / f"v{version}" / f"{name}.duckdb_extension"

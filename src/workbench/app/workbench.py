@@ -19,6 +19,7 @@ from workbench.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import pandas as pd
+    from distributed import Client
 
     from workbench.app.machine import MachineReport
     from workbench.brokers.market import LakeMarket
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from workbench.research.honesty.lookahead import Lookahead
     from workbench.research.honesty.verdict import Verdict
     from workbench.research.result import BacktestResult
+    from workbench.research.sweeping import SweepResult
     from workbench.research.trials import TrialLedger
     from workbench.strategies.base import Strategy
     from workbench.trading.gateway import Gateway, GatewayParts
@@ -285,6 +287,59 @@ class Workbench:
             engine=engine,
             benchmark=benchmark,
             assumptions=assumptions or self.assumptions,
+            progress=progress,
+        )
+
+    def sweep(
+        self,
+        strategy: str | type[Strategy] | Strategy,
+        grid: Mapping[str, Iterable[Any]],
+        *,
+        symbols: Sequence[str] | None = None,
+        start: date | str | None = None,
+        end: date | str | None = None,
+        adjustment: Adjustment = "total",
+        assumptions: Assumptions | None = None,
+        client: Client | None = None,
+        progress: Callable[..., Any] | bool = True,
+    ) -> SweepResult:
+        """Simulate every combination of a grid on the lake: ``wb.sweep("momentum", {"lookback": range(20, 250)})``.
+
+        The trials are recorded in :attr:`trials` and in the table ``sweeps`` of the reports. The same sweep goes on
+        where it was interrupted; finished, it is only read.
+
+        Parameters
+        ----------
+        strategy, grid, client, progress
+            See :func:`workbench.research.sweep`, which also says what the columns of the result mean.
+        symbols
+            All of the lake if left out.
+        start, end
+            First and last session; a workbench that was opened for a session sees nothing later.
+        adjustment
+            Of the prices that are looked at and traded.
+        assumptions
+            Those of ``workbench.toml`` if left out.
+
+        Raises
+        ------
+        ConfigError
+            If strategy, parameter or values cannot be used, or an assumption is one that only a backtest models.
+        DataError
+            If bars or weights cannot be used; the message names symbol and session.
+        """
+        from workbench.app import sweeps
+
+        return sweeps.sweep(
+            self,
+            strategy,
+            grid,
+            symbols,
+            as_date(start),
+            as_date(end),
+            adjustment=adjustment,
+            assumptions=assumptions or self.assumptions,
+            client=client,
             progress=progress,
         )
 

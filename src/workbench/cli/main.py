@@ -31,6 +31,7 @@ from workbench.cli import (
     schedule,
     show,
     stop,
+    sweep,
     test,
 )
 from workbench.errors import RunCancelled, WorkbenchError
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 for module in (
     run, stop, show, report, backtest, halt, reconcile, new, test, promote, doctor, profile, latency, lab, demo,
+    sweep,
 ):  # fmt: skip
     module.register(app)
 app.add_typer(data.app, name="data")

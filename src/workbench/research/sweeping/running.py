@@ -98,10 +98,11 @@ def _on_cluster(job: Job, numbers: Numbers, chunks: list[Range], client: Client)
 
     ahead = max(1, workers * _TASKS_PER_WORKER)
     try:
-        results = as_completed([submit() for _ in range(min(ahead, len(waiting)))])
+        results = as_completed([submit() for _ in range(min(ahead, len(waiting)))], loop=client.loop)
         for done in results:
             chunk = running.pop(done)
             sums = done.result()
+            done.release()
             if waiting:
                 results.add(submit())
             yield chunk, sums

@@ -1,0 +1,58 @@
+"""A parameter sweep on the installation's own data, its trials, and their rows in the reports database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import DataError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from workbench.app.workbench import Workbench
+    from workbench.data.bars import Adjustment
+    from workbench.research.costs import Assumptions
+    from workbench.research.sweeping import SweepResult
+    from workbench.strategies.base import Strategy
+
+
+def sweep(
+    workbench: Workbench,
+    strategy: str | type[Strategy] | Strategy,
+    grid: Mapping[str, Iterable[Any]],
+    symbols: Sequence[str] | None,
+    start: date | None,
+    end: date | None,
+    *,
+    adjustment: Adjustment,
+    assumptions: Assumptions,
+    client: Client | None,
+    progress: Any,
+) -> SweepResult:
+    """Read the bars, sweep, and bring the reports up to date; see :meth:`Workbench.sweep`."""
+    from workbench.reports.projection import project
+    from workbench.research.sweeping import sweep as run
+
+    lake, snapshot = workbench.lake, workbench.data_snapshot
+    if not lake.symbols(snapshot):
+        raise DataError("the lake has no bars", hint="run: workbench data load")
+    end = min(end, workbench._session) if end and workbench._session else end or workbench._session
+    bars = lake.bars(list(symbols) if symbols else None, end=end, adjustment=adjustment, snapshot=snapshot)
+    made = run(
+        strategy,
+        grid,
+        bars,
+        start=start,
+        end=end,
+        assumptions=assumptions,
+        ledger=workbench.trials,
+        client=client,
+        progress=progress,
+        clock=workbench.clock,
+    )
+    # The ledger has everything; if somebody holds the reports, the next call merges it.
+    settings = workbench.settings
+    project(workbench.journal, settings.reports_file, trials=settings.trials_dir, wait_s=0.0)
+    return made

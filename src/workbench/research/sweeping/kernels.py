@@ -35,10 +35,8 @@ LANES = 64
 
 # The state of a block is one array, a row of 64 lanes each. Constant offsets in one array are what lets the compiler
 # see that the rows do not overlap; a dozen arrays would need more checks than it is willing to make.
-_CASH, _HELD, _MEAN, _M2, _DOWNSIDE, _IDLE, _PEAK, _VALUE, _INVERSE, _TROUGH, _HEIGHT, _LOWEST, _JUMP = range(
-    0, 832, 64
-)
-_STATE = 832
+_CASH, _HELD, _MEAN, _M2, _DOWNSIDE, _IDLE, _PEAK, _INVERSE, _TROUGH, _HEIGHT, _JUMP = range(0, 704, LANES)
+_STATE = 704
 
 
 class Rules(NamedTuple):
@@ -368,13 +366,13 @@ def _block(averages, columns, noise, weight, prices, closes, marks, due, lag, ru
     """The sums of 64 combinations."""
     sums, state = np.zeros((LANES, SUMS)), np.zeros(_STATE)
     for lane in range(LANES):
-        state[_CASH + lane] = state[_VALUE + lane] = rules.capital
+        state[_CASH + lane] = rules.capital
         state[_INVERSE + lane] = 1.0 / rules.capital
         state[_PEAK + lane] = -np.inf
-        state[_LOWEST + lane] = np.inf
         state[_TROUGH + lane] = state[_HEIGHT + lane] = 1.0
     held, trades = state[_HELD : _HELD + LANES], np.zeros((3, LANES))
     leads, last = np.zeros(LANES, dtype=np.bool_), np.zeros(LANES, dtype=np.bool_)
+    price = 0.0
     for now in range(len(marks)):
         decided = now - lag
         if decided >= 0 and due[decided] and not np.isnan(closes[decided]):
@@ -382,17 +380,16 @@ def _block(averages, columns, noise, weight, prices, closes, marks, due, lag, ru
                 ahead = averages[decided, columns[0, lane]]
                 leads[lane] = ahead > averages[decided, columns[1, lane]] * (1.0 + noise)
             _trade(leads, last, weight, prices[now], marks[decided], state, held, trades, rules, sums)
-        _mark(
-            marks[now] if not np.isnan(marks[now]) else 0.0, 1.0 / (now + 1.0), rules.hurdle, 0.0 * rules.capital, state
-        )
+        price = marks[now] if not np.isnan(marks[now]) else 0.0
+        _mark(price, 1.0 / (now + 1.0), rules.hurdle, 0.0 * rules.capital, state)
     for lane in range(LANES):
-        sums[lane, FINAL] = state[_VALUE + lane]
+        sums[lane, FINAL] = state[_CASH + lane] + state[_HELD + lane] * price
         sums[lane, MEAN] = state[_MEAN + lane]
         sums[lane, M2] = state[_M2 + lane]
         sums[lane, DOWNSIDE] = state[_DOWNSIDE + lane]
         sums[lane, DRAWDOWN] = state[_TROUGH + lane] / state[_HEIGHT + lane] - 1.0
         sums[lane, EXPOSURE] = len(marks) - state[_IDLE + lane]
-        sums[lane, LOWEST] = state[_LOWEST + lane]
+        sums[lane, LOWEST] = state[_TROUGH + lane]  # at the deepest drawdown, so above zero if every close was
         sums[lane, JUMP] = state[_JUMP + lane]
     return sums
 
@@ -437,8 +434,6 @@ def _mark(price, share, hurdle, nil, state) -> None:
         state[_DOWNSIDE + lane] += short * short
         jump = state[_JUMP + lane]
         state[_JUMP + lane] = (change if change > jump else jump) + nil
-        lowest = state[_LOWEST + lane]
-        state[_LOWEST + lane] = (value if value < lowest else lowest) + nil
         peak = state[_PEAK + lane]
         peak = value if value > peak else peak
         state[_PEAK + lane] = peak + nil
@@ -450,4 +445,3 @@ def _mark(price, share, hurdle, nil, state) -> None:
         inverse = 1.0 / value
         state[_INVERSE + lane] = inverse
         state[_IDLE + lane] += cash * inverse
-        state[_VALUE + lane] = value

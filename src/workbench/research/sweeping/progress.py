@@ -17,7 +17,7 @@ def bar(progress: Progress | bool, *, total: int, initial: int) -> Any:
     True
     """
     if not isinstance(progress, bool):
-        return progress(total=total, initial=initial, unit="combination")
+        return progress(total=total, initial=initial, unit=" combinations")
     from tqdm import tqdm
 
     notebook = _in_notebook()
@@ -25,8 +25,9 @@ def bar(progress: Progress | bool, *, total: int, initial: int) -> Any:
     return tqdm(
         total=total,
         initial=initial,
-        unit="combination",
+        unit=" combinations",
         unit_scale=True,
+        mininterval=1.0 if notebook else 0.1,
         disable=not (progress and watched),
         file=sys.stdout if notebook else sys.stderr,  # a notebook shows its error stream as an error
         leave=notebook,

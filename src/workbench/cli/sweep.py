@@ -61,8 +61,9 @@ def sweep(
     from workbench.app import open_workbench
     from workbench.cli.backtest import _names
     from workbench.cli.run import parse_date, parse_parameters
+    from workbench.research.sweeping.result import metric_name
 
-    grid = parse_grid(parameters)
+    grid, by = parse_grid(parameters), metric_name(by)
     workbench = open_workbench()
     client = _client(cluster) if cluster is not None else None
     try:

@@ -69,7 +69,7 @@ class SweepResult:
 
     def best(self, count: int = 10, by: str = "sharpe") -> pd.DataFrame:
         """The rows with the highest value of a metric; none that is flagged or has no value."""
-        sound = self.table[(self.table["flag"] == "") & np.isfinite(self.table[_metric(by)].astype(float))]
+        sound = self.table[(self.table["flag"] == "") & np.isfinite(self.table[metric_name(by)].astype(float))]
         return sound.sort_values(by, ascending=False, kind="stable").head(count)
 
     def surface(self, by: str = "sharpe") -> pd.DataFrame:
@@ -77,7 +77,7 @@ class SweepResult:
 
         With more than two, each cell is the median over the others; with one, the frame has one row.
         """
-        values = self.table[_metric(by)].astype(float)
+        values = self.table[metric_name(by)].astype(float)
         names = [str(name) for name in self.table.index.names]
         if len(names) == 1:
             return values.to_frame(by).T.rename_axis(columns=names[0])
@@ -100,7 +100,7 @@ class SweepResult:
         codes = [np.unique(index.get_level_values(level), return_inverse=True) for level in range(index.nlevels)]
         places = tuple(np.asarray(code) + 1 for _, code in codes)
         cube = np.full([len(values) + 2 for values, _ in codes], np.nan)
-        cube[places] = self.table[_metric(by)].where(self.table["flag"] == "").to_numpy(dtype=float)
+        cube[places] = self.table[metric_name(by)].where(self.table["flag"] == "").to_numpy(dtype=float)
         around = np.stack(
             [
                 cube[tuple(place + step for place, step in zip(places, steps, strict=True))]
@@ -181,7 +181,17 @@ def metrics_of(sums: Array, sessions: int, assumptions: Assumptions) -> pd.DataF
     return table.assign(flag=flag)
 
 
-def _metric(by: str) -> str:
+def metric_name(by: str) -> str:
+    """The name of a metric, checked.
+
+    Raises
+    ------
+    ParameterError
+        If there is none of that name.
+
+    >>> metric_name("sharpe")
+    'sharpe'
+    """
     if by not in METRICS:
         raise ParameterError(f"{by!r} is no metric of a sweep", hint=nearest(by, METRICS))
     return by

@@ -149,9 +149,8 @@ def weights_of(strategy: Strategy, window: Window, *, whole_shares: bool) -> Arr
     """
     from workbench.research.sweeping.kernels import first_fault
 
-    name = repr(strategy)
     if strategy.warm_up_sessions > len(window.signals):
-        raise DataError(_too_few(name, strategy.warm_up_sessions, window))
+        raise DataError(_too_few(repr(strategy), strategy.warm_up_sessions, window))
     frame = strategy.weights(window.signals)
     close = window.signals.close
     if (
@@ -159,14 +158,14 @@ def weights_of(strategy: Strategy, window: Window, *, whole_shares: bool) -> Arr
         or not frame.index.equals(close.index)
         or not frame.columns.equals(close.columns)
     ):
-        raise DataError(f"{name} returned other sessions or symbols than its bars have")
+        raise DataError(f"{strategy!r} returned other sessions or symbols than its bars have")
     rows = len(window.sessions)
     weights = np.ascontiguousarray(frame.to_numpy(dtype=float)[-rows:])
     if whole_shares:
         weights = np.round(weights, WEIGHT_DECIMALS)
     fault, row, column = first_fault(weights, window.closes, 1.0 + len(window.symbols) * 10.0**-WEIGHT_DECIMALS)
     if fault:
-        raise DataError(_fault(fault, name, weights, window, row, column))
+        raise DataError(_fault(fault, repr(strategy), weights, window, row, column))
     return weights
 
 

@@ -119,10 +119,11 @@ def sweep(
     {(2, 1): 0.041667, (3, 1): -0.041667}
     """
     clock, assumed = clock or SystemClock(), assumptions or Assumptions()
-    combinations, rules, window = grid_of(strategy, grid), rules_of(assumed), window_of(bars, start, end, assumed)
     began = clock.monotonic()
+    combinations, rules, window = grid_of(strategy, grid), rules_of(assumed), window_of(bars, start, end, assumed)
+    loading = clock.monotonic()
     load_loops(combinations, window, rules)
-    compiled = clock.monotonic()
+    compile_s = clock.monotonic() - loading
     job = job_of(combinations, window, rules)
     study = study_of(combinations, window, assumed, with_content=ledger is not None)
     record = Record(study, combinations, assumed, ledger, clock)
@@ -142,8 +143,8 @@ def sweep(
         refusal=combinations.refusal,
         resumed=record.resumed,
         trials=None if ledger is None else ledger.count(study.strategy, window.symbols),
-        compile_s=compiled - began,
-        seconds=clock.monotonic() - compiled,
+        compile_s=compile_s,
+        seconds=clock.monotonic() - began - compile_s,
     )
 
 

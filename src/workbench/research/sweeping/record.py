@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -123,6 +124,7 @@ def study_of(grid: Grid, window: Window, assumptions: Assumptions, *, with_conte
     )
 
 
+@cache
 def _source(kind: type[Strategy]) -> str:
     """A name for a strategy's own code: its text, or its compiled functions where the text is not to be had."""
     try:

@@ -9,6 +9,7 @@ import os
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ _TASKS_PER_WORKER = 2  # chunks given out ahead
 _CHUNKS_PER_TASK = 8  # a cluster needs some milliseconds for each task
 
 
+@cache
 def cores() -> int:
     """How many cores this process may use: its affinity, and what the control groups allow."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -59,6 +59,7 @@ def latency(
             for one in found
         ]
         machine.keep_latency(settings, found)
+        machine.merge(workbench)
     finally:
         workbench.close()
     rows = [{**_row(one.to_dict()), "alarms": heard} for one, heard in zip(found, said, strict=True)]

@@ -44,6 +44,7 @@ def profile(
         earlier = _earlier(settings.data_dir) if compare else []
         report = machine.look(settings, workbench.calendar, workbench.clock, quick=quick, tensorflow=tensorflow)
         file = machine.keep(settings, report)
+        machine.merge(workbench)
     finally:
         workbench.close()
     if compare:

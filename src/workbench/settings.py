@@ -241,6 +241,11 @@ class Settings(_Section):
         return self.data_dir / "cache"
 
     @property
+    def research_dir(self) -> Path:
+        """What was tried in research; it cannot be made again."""
+        return self.data_dir / "research"
+
+    @property
     def exchange_dir(self) -> Path:
         return self.data_dir / "exchange"
 

@@ -13,7 +13,7 @@ import pytest
 from support.homes import make_home, workbench
 
 from workbench.app import open_workbench
-from workbench.research.backtest import backtest
+from workbench.research import backtest
 
 FIRST, LAST = date(2013, 1, 2), date(2013, 3, 1)
 

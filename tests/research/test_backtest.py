@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from workbench.errors import ConfigError, DataError
-from workbench.research.backtest import Assumptions, backtest
+from workbench.research import Assumptions, backtest
 from workbench.settings import Settings
 
 NAN = float("nan")
@@ -44,7 +44,7 @@ def test_a_purchase_and_its_exit_give_the_books_worked_out_by_hand(market: Any, 
         [days[1], days[2], "A", "sell", 98.0, 1.0],
     ]
     assert done.fills["price"].tolist() == pytest.approx([51.051, 52.947], abs=1e-12)
-    assert done.engine == "workbench"
+    assert done.engine == "kernel"
 
 
 def test_the_fee_is_per_share_above_the_minimum(market: Any, scripted: Any) -> None:

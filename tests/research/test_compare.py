@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from workbench.errors import DataError
-from workbench.research.backtest import Assumptions, BacktestResult, backtest
-from workbench.research.compare import compare
+from workbench.research import Assumptions, BacktestResult, backtest
+from workbench.research.comparison import compare
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_the_same_books_differ_nowhere(books: BacktestResult) -> None:
         "first_difference": None,
         "differing_fills": 0,
     }
-    assert list(made.equity.columns) == ["workbench 1", "workbench 2", "difference"]
+    assert list(made.equity.columns) == ["kernel 1", "kernel 2", "difference"]
 
 
 def test_half_a_cent_is_the_first_difference(books: BacktestResult) -> None:
@@ -57,7 +57,7 @@ def test_missing_and_changed_fills_are_listed(books: BacktestResult) -> None:
     assert len(made.fills) == 2
     assert made.fills["quantity other"].isna().sum() == 1
     changed = made.fills.dropna().iloc[0]
-    assert changed["fee other"] - changed["fee workbench"] == pytest.approx(0.01)
+    assert changed["fee other"] - changed["fee kernel"] == pytest.approx(0.01)
 
 
 def test_different_windows_are_refused(books: BacktestResult) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.calendars import Calendar, calendar
 from workbench.clock import Clock, SystemClock
@@ -30,7 +30,12 @@ if TYPE_CHECKING:
     from workbench.hardware.latency import Latency
     from workbench.hardware.profile import HardwareProfile
     from workbench.reports.report import Report
-    from workbench.research.result import Assumptions
+    from workbench.research.costs import Assumptions
+    from workbench.research.engines import Engine
+    from workbench.research.honesty.lookahead import Lookahead
+    from workbench.research.honesty.verdict import Verdict
+    from workbench.research.result import BacktestResult
+    from workbench.research.trials import TrialLedger
     from workbench.strategies.base import Strategy
     from workbench.trading.gateway import Gateway, GatewayParts
     from workbench.trading.orderlist import OrderList
@@ -40,6 +45,8 @@ if TYPE_CHECKING:
 
 
 QUALITY_SESSIONS = 252
+# Wraps a list that is worked through, such as tqdm.tqdm.
+Progress = Callable[[list[Any]], Iterable[Any]]
 
 
 _opened_ahead: list[Lake] = []
@@ -107,6 +114,11 @@ class Workbench:
         return self._session
 
     @property
+    def visible_until(self) -> date | None:
+        """The last session that may be read; None if the workbench was opened without one."""
+        return self._session
+
+    @property
     def data_snapshot(self) -> int | None:
         """The lake snapshot that this run reads; None means the latest."""
         return self.run.data_snapshot if self.run else None
@@ -114,9 +126,16 @@ class Workbench:
     @cached_property
     def assumptions(self) -> Assumptions:
         """The costs and sizing rules of ``workbench.toml`` as a backtest takes them."""
-        from workbench.research.backtest import Assumptions
+        from workbench.research.costs import Assumptions
 
         return Assumptions.from_settings(self.settings)
+
+    @cached_property
+    def trials(self) -> TrialLedger:
+        """Every parameter combination that was ever tried here."""
+        from workbench.research.trials import TrialLedger
+
+        return TrialLedger(self.settings.research_dir / "trials")
 
     # ---- data ------------------------------------------------------------------------------------
 
@@ -154,6 +173,61 @@ class Workbench:
 
         return LakeMarket(self.lake, session, snapshot=snapshot)
 
+    # ---- research --------------------------------------------------------------------------------
+
+    def lookahead(
+        self,
+        strategy: str | Strategy,
+        *,
+        symbols: Sequence[str] | None = None,
+        start: date | str | None = None,
+        end: date | str | None = None,
+        cuts: int | None = 100,
+        seed: int = 0,
+        progress: Progress = list,
+        **parameters: object,
+    ) -> Lookahead:
+        """Look for a use of the future in a strategy; see :func:`workbench.research.check_lookahead`."""
+        from workbench.app import judging
+
+        question = judging.ask(self, strategy, parameters, symbols, start, end)
+        return judging.lookahead(question, cuts=cuts, seed=seed, progress=progress)
+
+    def verdict(
+        self,
+        strategy: str | Strategy,
+        *,
+        symbols: Sequence[str] | None = None,
+        start: date | str | None = None,
+        end: date | str | None = None,
+        grid: Sequence[Strategy] = (),
+        seed: int = 0,
+        progress: Progress = list,
+        **parameters: object,
+    ) -> Verdict:
+        """What supports and what undermines a strategy, on one page; see :func:`workbench.research.verdict`.
+
+        All trials that were ever recorded for it on these symbols count, and those of the verdict join them.
+
+        Parameters
+        ----------
+        symbols, start, end
+            By default all of the lake, from its first session to the one decided on (the latest without one).
+        parameters
+            Of the strategy, if it is named.
+
+        Raises
+        ------
+        ConfigError
+            If the strategy or a parameter is wrong.
+        DataError
+            If a symbol is unknown, or the window has too few sessions.
+        """
+        from workbench.app import judging
+
+        question = judging.ask(self, strategy, parameters, symbols, start, end)
+        return judging.verdict(self, question, grid=grid, seed=seed, progress=progress)
+
     # ---- strategy and orders ---------------------------------------------------------------------
 
     def strategy(self, name: str, **parameters: object) -> Strategy:
@@ -161,6 +235,58 @@ class Workbench:
         from workbench.strategies import load
 
         return load(name, parameters)
+
+    def backtest(
+        self,
+        strategy: str | Strategy,
+        *,
+        symbols: Sequence[str] | None = None,
+        start: date | str | None = None,
+        end: date | str | None = None,
+        engine: Engine = "kernel",
+        benchmark: str | pd.Series[float] | None = None,
+        assumptions: Assumptions | None = None,
+        progress: Callable[..., Iterable[Any]] | None = None,
+        **parameters: object,
+    ) -> BacktestResult:
+        """Run a strategy on the lake: ``wb.backtest("moving_average", symbols=["AAPL"], fast=50, slow=200)``.
+
+        The strategy sees prices adjusted for splits and dividends; orders are sized, filled and marked on raw prices
+        of the same snapshot. The trial is recorded in :attr:`trials`.
+
+        Parameters
+        ----------
+        strategy
+            Its name, with ``parameters`` of it, or the strategy itself.
+        symbols
+            All of the lake if left out.
+        start, end
+            First and last session decided on; a workbench that was opened for a session sees nothing later.
+        engine, benchmark, progress
+            See :func:`workbench.research.backtest`; the benchmark may be any symbol of the lake.
+        assumptions
+            Those of ``workbench.toml`` if left out.
+
+        Raises
+        ------
+        ConfigError
+            If strategy, parameter or engine are unknown, or the engine cannot express an assumption.
+        DataError
+            If bars or weights cannot be used; the message names symbol and session.
+        """
+        from workbench.app import backtests
+
+        return backtests.backtest(
+            self,
+            backtests.resolve(strategy, parameters),
+            symbols,
+            _as_date(start),
+            _as_date(end),
+            engine=engine,
+            benchmark=benchmark,
+            assumptions=assumptions or self.assumptions,
+            progress=progress,
+        )
 
     def snapshot(self) -> Snapshot:
         """The account at the close of the session, as the gateway left it in the journal.
@@ -462,7 +588,7 @@ def open_workbench(
     env = os.environ if env is None else env
     settings = load_settings(start, env)
     clock = SystemClock()
-    wanted = _as_date(session)
+    wanted = as_date(session)
     run = _run_context(settings, clock, env)
     if run is not None:
         if wanted is not None and wanted != run.session:
@@ -474,7 +600,14 @@ def open_workbench(
     return workbench
 
 
-def _as_date(value: date | str | None) -> date | None:
+def as_date(value: date | str | None) -> date | None:
+    """A date, also from ISO text.
+
+    Raises
+    ------
+    ConfigError
+        If the text is none.
+    """
     if value is None or isinstance(value, date):
         return value
     try:

@@ -29,7 +29,7 @@ def demo() -> None:
         typer.echo("1/4 data      Quandl WIKI sample, public domain")
         for result in workbench.load_sample():
             typer.echo(f"              {result.source}: {result.rows_read} rows, snapshot {result.snapshot}")
-        typer.echo("2/4 research  notebooks/03_backtest.ipynb: vectorbt sweep, zipline, our engine")
+        typer.echo("2/4 research  notebooks/03_backtest.ipynb: one strategy, three engines")
         page = _research(workbench.settings.notebooks_dir, workbench.settings.data_dir, watcher, runner)
         typer.echo(f"              {page}")
         typer.echo(f"3/4 orders    daily pipeline, {FIRST} to {LAST}, account {ACCOUNT}, paper exchange")

@@ -1,6 +1,8 @@
-"""What a backtest is judged by. Returns are simple returns per session; a year is 252 sessions.
+"""What a backtest is judged by. Returns are simple returns per session; a year is 252 sessions unless said otherwise.
 
-An undefined ratio (no variation, no drawdown, a single session) is NaN.
+Every function takes the equity of the account by session. ``risk_free_rate`` is a simple rate per year, of which
+each session bears ``risk_free_rate / sessions_per_year``. An undefined ratio (no variation, no drawdown, a single
+session) is NaN. Where empyrical-reloaded defines the same metric the numbers are the same (a test runs both).
 """
 
 from __future__ import annotations
@@ -36,39 +38,44 @@ def total_return(equity: pd.Series[float]) -> float:
     return float(equity.iloc[-1] / equity.iloc[0] - 1.0)
 
 
-def cagr(equity: pd.Series[float]) -> float:
-    """Compound annual growth rate, as a fraction per year."""
+def cagr(equity: pd.Series[float], sessions_per_year: float = SESSIONS_PER_YEAR) -> float:
+    """Compound annual growth rate, as a fraction per year; NaN if the equity ends below zero."""
     sessions = len(equity) - 1
-    if sessions < 1:
+    growth = float(equity.iloc[-1] / equity.iloc[0])
+    if sessions < 1 or growth < 0:
         return math.nan
-    return float((equity.iloc[-1] / equity.iloc[0]) ** (SESSIONS_PER_YEAR / sessions) - 1.0)
+    return float(growth ** (sessions_per_year / sessions)) - 1.0
 
 
-def volatility(equity: pd.Series[float]) -> float:
-    """Sample standard deviation of the returns, annualised by the square root of 252."""
-    return float(returns(equity).std(ddof=1) * math.sqrt(SESSIONS_PER_YEAR))
+def volatility(equity: pd.Series[float], sessions_per_year: float = SESSIONS_PER_YEAR) -> float:
+    """Sample standard deviation of the returns, annualised by the square root of the sessions in a year."""
+    return float(returns(equity).std(ddof=1) * math.sqrt(sessions_per_year))
 
 
-def sharpe(equity: pd.Series[float]) -> float:
-    """Mean return over its sample standard deviation, annualised; the risk-free rate is taken as zero.
+def sharpe(
+    equity: pd.Series[float], sessions_per_year: float = SESSIONS_PER_YEAR, risk_free_rate: float = 0.0
+) -> float:
+    """Mean return above the risk-free one over its sample standard deviation, annualised.
 
     Source: W. Sharpe, "The Sharpe Ratio", Journal of Portfolio Management (1994).
     """
-    change = returns(equity)
-    return _ratio(float(change.mean()) * math.sqrt(SESSIONS_PER_YEAR), float(change.std(ddof=1)))
+    change = returns(equity) - risk_free_rate / sessions_per_year
+    return _ratio(float(change.mean()) * math.sqrt(sessions_per_year), float(change.std(ddof=1)))
 
 
-def sortino(equity: pd.Series[float]) -> float:
-    """Annualised mean return over annualised downside deviation; the required return is zero.
+def sortino(
+    equity: pd.Series[float], sessions_per_year: float = SESSIONS_PER_YEAR, risk_free_rate: float = 0.0
+) -> float:
+    """Annualised mean return over annualised downside deviation; the required return is the risk-free one.
 
     The downside deviation is the root of the mean squared negative return over *all* sessions.
     Source: F. Sortino and L. Price, "Performance Measurement in a Downside Risk Framework" (1994).
     """
-    change = returns(equity)
+    change = returns(equity) - risk_free_rate / sessions_per_year
     if change.empty:
         return math.nan
     downside = math.sqrt(float(np.mean(np.minimum(change.to_numpy(), 0.0) ** 2)))
-    return _ratio(float(change.mean()) * math.sqrt(SESSIONS_PER_YEAR), downside)
+    return _ratio(float(change.mean()) * math.sqrt(sessions_per_year), downside)
 
 
 def max_drawdown(equity: pd.Series[float]) -> float:
@@ -76,39 +83,197 @@ def max_drawdown(equity: pd.Series[float]) -> float:
     return float(drawdown(equity).min())
 
 
-def calmar(equity: pd.Series[float]) -> float:
+def longest_drawdown(equity: pd.Series[float]) -> int:
+    """The most sessions in a row that the equity stayed below its highest value so far.
+
+    >>> longest_drawdown(pd.Series([100.0, 90.0, 95.0, 101.0, 100.0]))
+    2
+    """
+    below = (equity < equity.cummax()).to_numpy()
+    runs = np.diff(np.flatnonzero(np.concatenate([[True], ~below, [True]]))) - 1
+    return int(runs.max())
+
+
+def calmar(equity: pd.Series[float], sessions_per_year: float = SESSIONS_PER_YEAR) -> float:
     """Compound annual growth rate over the size of the deepest drawdown."""
-    return _ratio(cagr(equity), abs(max_drawdown(equity)))
+    return _ratio(cagr(equity, sessions_per_year), abs(max_drawdown(equity)))
+
+
+def omega(equity: pd.Series[float], sessions_per_year: float = SESSIONS_PER_YEAR, risk_free_rate: float = 0.0) -> float:
+    """Sum of the returns above the risk-free one over the size of the sum of those below.
+
+    Source: C. Keating and W. Shadwick, "A Universal Performance Measure" (2002), with that threshold.
+    """
+    above = returns(equity) - risk_free_rate / sessions_per_year
+    return _ratio(float(above[above > 0].sum()), -float(above[above < 0].sum()))
+
+
+def tail_ratio(equity: pd.Series[float]) -> float:
+    """The size of the 95th percentile of the returns over that of the 5th (linear interpolation)."""
+    change = returns(equity)
+    if change.empty:
+        return math.nan
+    return _ratio(abs(float(np.percentile(change, 95))), abs(float(np.percentile(change, 5))))
+
+
+def value_at_risk(equity: pd.Series[float], cutoff: float = 0.05) -> float:
+    """The return of a session that a fraction ``cutoff`` of the sessions fell below: historical, not annualised."""
+    change = returns(equity)
+    return math.nan if change.empty else float(np.percentile(change, 100 * cutoff))
+
+
+def stability(equity: pd.Series[float]) -> float:
+    """R squared of a straight line through the logarithm of the equity after the first session; 1 is steady growth.
+
+    Source: pyfolio and empyrical, ``stability_of_timeseries``.
+    """
+    curve = equity.iloc[1:].to_numpy(dtype=float)
+    if len(curve) < 2 or (curve <= 0).any():
+        return math.nan
+    height = np.log(curve / float(equity.iloc[0]))
+    if np.ptp(height) <= 1e-15:
+        return math.nan
+    return float(np.corrcoef(np.arange(len(height)), height)[0, 1] ** 2)
+
+
+def beta(equity: pd.Series[float], benchmark: pd.Series[float]) -> float:
+    """Covariance of the returns with those of the benchmark over the variance of the benchmark's."""
+    ours, theirs = returns(equity).to_numpy(), returns(benchmark).to_numpy()
+    if len(ours) < 2:
+        return math.nan
+    covariance = np.cov(ours, theirs, ddof=1)
+    return _ratio(float(covariance[0, 1]), float(covariance[1, 1]))
+
+
+def alpha(
+    equity: pd.Series[float],
+    benchmark: pd.Series[float],
+    sessions_per_year: float = SESSIONS_PER_YEAR,
+    risk_free_rate: float = 0.0,
+) -> float:
+    """Jensen's alpha per year, compounded: what the return exceeds beta times that of the benchmark by.
+
+    Source: M. Jensen, "The Performance of Mutual Funds in the Period 1945-1964" (1968), as annualised by empyrical.
+    """
+    each = risk_free_rate / sessions_per_year
+    ours, theirs = returns(equity) - each, returns(benchmark) - each
+    mean = float(np.mean(ours.to_numpy() - beta(equity, benchmark) * theirs.to_numpy()))
+    return float((1.0 + mean) ** sessions_per_year - 1.0)
+
+
+def excess_return(
+    equity: pd.Series[float], benchmark: pd.Series[float], sessions_per_year: float = SESSIONS_PER_YEAR
+) -> float:
+    """Compound annual growth rate less that of the benchmark."""
+    return cagr(equity, sessions_per_year) - cagr(benchmark, sessions_per_year)
+
+
+def tracking_error(
+    equity: pd.Series[float], benchmark: pd.Series[float], sessions_per_year: float = SESSIONS_PER_YEAR
+) -> float:
+    """Sample standard deviation of the returns less those of the benchmark, annualised."""
+    active = returns(equity).to_numpy() - returns(benchmark).to_numpy()
+    return float(np.std(active, ddof=1) * math.sqrt(sessions_per_year)) if len(active) > 1 else math.nan
+
+
+def information_ratio(
+    equity: pd.Series[float], benchmark: pd.Series[float], sessions_per_year: float = SESSIONS_PER_YEAR
+) -> float:
+    """Annualised mean of the returns less those of the benchmark, over the tracking error.
+
+    Source: W. Sharpe (1994), the Sharpe ratio of an active return; empyrical's ``excess_sharpe`` is not annualised.
+    """
+    active = returns(equity).to_numpy() - returns(benchmark).to_numpy()
+    mean = float(np.mean(active)) * sessions_per_year if len(active) else math.nan
+    return _ratio(mean, tracking_error(equity, benchmark, sessions_per_year))
 
 
 def exposure(equity: pd.Series[float], cash: pd.Series[float]) -> float:
-    """Mean over the sessions of the invested fraction of equity."""
+    """Mean over the sessions of the invested fraction of equity, short positions counting against long ones."""
     return float((1.0 - cash / equity).mean())
 
 
-def turnover(equity: pd.Series[float], fills: pd.DataFrame) -> float:
+def turnover(equity: pd.Series[float], fills: pd.DataFrame, sessions_per_year: float = SESSIONS_PER_YEAR) -> float:
     """Value bought plus value sold, per year, as a multiple of mean equity."""
-    years = (len(equity) - 1) / SESSIONS_PER_YEAR
+    years = (len(equity) - 1) / sessions_per_year
     if years <= 0:
         return math.nan
     return float((fills["quantity"] * fills["price"]).sum() / equity.mean() / years)
 
 
-def summary(equity: pd.Series[float], cash: pd.Series[float], fills: pd.DataFrame) -> dict[str, float]:
-    """All metrics of one backtest by name; money in USD, everything else a fraction or a ratio."""
+def win_rate(trades: pd.DataFrame) -> float:
+    """The fraction of closed trades that earned something after costs."""
+    pnl = trades.loc[trades["status"] == "closed", "pnl"]
+    return float((pnl > 0).mean()) if len(pnl) else math.nan
+
+
+def profit_factor(trades: pd.DataFrame) -> float:
+    """What closed trades earned over what they lost, after costs; NaN if none lost."""
+    pnl = trades.loc[trades["status"] == "closed", "pnl"]
+    return _ratio(float(pnl[pnl > 0].sum()), -float(pnl[pnl < 0].sum()))
+
+
+def summary(
+    equity: pd.Series[float],
+    cash: pd.Series[float],
+    fills: pd.DataFrame,
+    sessions_per_year: float = SESSIONS_PER_YEAR,
+    risk_free_rate: float = 0.0,
+) -> dict[str, float]:
+    """The metrics of any account by name; money in USD, everything else a fraction or a ratio."""
     return {
         "final_equity_usd": float(equity.iloc[-1]),
         "total_return": total_return(equity),
-        "cagr": cagr(equity),
-        "volatility": volatility(equity),
-        "sharpe": sharpe(equity),
-        "sortino": sortino(equity),
+        "cagr": cagr(equity, sessions_per_year),
+        "volatility": volatility(equity, sessions_per_year),
+        "sharpe": sharpe(equity, sessions_per_year, risk_free_rate),
+        "sortino": sortino(equity, sessions_per_year, risk_free_rate),
         "max_drawdown": max_drawdown(equity),
-        "calmar": calmar(equity),
+        "calmar": calmar(equity, sessions_per_year),
         "exposure": exposure(equity, cash),
-        "turnover": turnover(equity, fills),
+        "turnover": turnover(equity, fills, sessions_per_year),
         "fills": float(len(fills)),
         "fees_usd": float(fills["fee"].sum()),
+    }
+
+
+def of_shape(
+    equity: pd.Series[float], sessions_per_year: float = SESSIONS_PER_YEAR, risk_free_rate: float = 0.0
+) -> dict[str, float]:
+    """The metrics of the shape of a curve, beyond those of :func:`summary`."""
+    return {
+        "omega": omega(equity, sessions_per_year, risk_free_rate),
+        "tail_ratio": tail_ratio(equity),
+        "value_at_risk": value_at_risk(equity),
+        "stability": stability(equity),
+        "longest_drawdown_sessions": float(longest_drawdown(equity)),
+    }
+
+
+def of_trades(trades: pd.DataFrame) -> dict[str, float]:
+    """The metrics of closed round trips; the holding time is in sessions."""
+    closed = trades[trades["status"] == "closed"]
+    return {
+        "trades": float(len(closed)),
+        "win_rate": win_rate(trades),
+        "profit_factor": profit_factor(trades),
+        "mean_holding_sessions": float(closed["sessions"].mean()) if len(closed) else math.nan,
+    }
+
+
+def against(
+    equity: pd.Series[float],
+    benchmark: pd.Series[float],
+    sessions_per_year: float = SESSIONS_PER_YEAR,
+    risk_free_rate: float = 0.0,
+) -> dict[str, float]:
+    """The metrics of an equity against a benchmark of the same sessions, all per year but ``beta``."""
+    return {
+        "alpha": alpha(equity, benchmark, sessions_per_year, risk_free_rate),
+        "beta": beta(equity, benchmark),
+        "excess_return": excess_return(equity, benchmark, sessions_per_year),
+        "tracking_error": tracking_error(equity, benchmark, sessions_per_year),
+        "information_ratio": information_ratio(equity, benchmark, sessions_per_year),
     }
 
 

@@ -28,3 +28,11 @@ class Strategy(BaseModel, ABC):
         hold of each symbol, decided on the close of the row's session and traded at the next open.
         Zero means out; never NaN. Row t may use only rows up to t.
         """
+
+    @property
+    def warm_up_sessions(self) -> int:
+        """How many sessions of bars a decision needs, its own included; a strategy that looks back says so.
+
+        A backtest or a sweep with fewer is refused, and one whose first sessions have fewer is told so.
+        """
+        return 1

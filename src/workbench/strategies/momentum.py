@@ -44,3 +44,8 @@ class Momentum(Strategy):
         np.put_along_axis(held, order[:, : self.top], True, axis=1)
         weights = np.where(held & eligible, 1.0 / self.top, 0.0)
         return pd.DataFrame(weights, index=close.index, columns=close.columns)[list(bars.close.columns)]
+
+    @property
+    def warm_up_sessions(self) -> int:
+        """A return over N sessions needs N + 1 closes."""
+        return self.lookback + 1

@@ -1,10 +1,11 @@
 """The same backtest through zipline's event loop, fed from memory: no bundle is written to disk.
 
-What zipline does itself: the clock, the order book, positions, cash, commissions, splits, dividends and
-the marking of the portfolio. What it is told: bars, corporate actions, the weights that are due at each
-close, the fill price and the convention ``next_open`` of docs/architecture.md for sizing.
+What zipline does itself: the clock, the order book, positions, cash, splits, dividends, the close-out of delisted
+assets and the marking of the portfolio. What it is told: bars, corporate actions, the weights that are due at each
+close, the price and the commission of a fill, interest and the cost of borrowing, and the convention of
+docs/architecture.md for sizing. Filled at the next close without a spread, its own slippage models are used.
 
-Three differences from the reference are zipline's own and remain:
+Three differences from the other engines are zipline's own and remain; `compare` names what they are worth:
 
 - the fraction of a share left by a split is paid at cost (rounded to the cent), not at the open;
 - a dividend on the day of a split is paid on the shares before the split;
@@ -14,38 +15,43 @@ Three differences from the reference are zipline's own and remain:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import date
 from itertools import islice
+from math import copysign, floor, isnan
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from workbench.data.bars import Bars
 from workbench.errors import DataError
-from workbench.research import result
-from workbench.research.backtest import GUARD
-from workbench.research.inputs import Inputs, prepare
-from workbench.research.result import Assumptions, BacktestResult, FillRow
-from workbench.strategies.base import Strategy
+from workbench.research.costs import Assumptions
+from workbench.research.inputs import Inputs, day, marks_of
+from workbench.research.result import Books
 
 if TYPE_CHECKING:
-    from workbench.research._zipline_parts import Books
+    from workbench.research.engines._zipline_parts import Ledger
+
+# Floats may land a hair below the whole share or the dollar that exact decimals reach.
+_GUARD = 1e-9
 
 
-def backtest(
-    strategy: Strategy,
-    bars_split: Bars,
-    bars_raw: Bars,
-    actions: pd.DataFrame,
-    *,
-    start: date | None = None,
-    end: date | None = None,
+def refusal(assumptions: Assumptions) -> str | None:
+    """Why these assumptions cannot be expressed; None if they can."""
+    if assumptions.fill == "close":
+        return "fill='close': it fills an order in the next session at the earliest"
+    if assumptions.lot is None or assumptions.lot % 1:
+        return f"lot={assumptions.lot!r}: it trades whole shares"
+    if assumptions.buys == "within_cash":
+        return "buys='within_cash': it lets cash go below zero"
+    return None
+
+
+def run(
+    inputs: Inputs,
     assumptions: Assumptions,
+    *,
     calendar: str = "XNYS",
     progress: Callable[..., Iterable[Any]] | None = None,
-) -> BacktestResult:
-    """Run a strategy event by event in zipline; see :func:`workbench.research.backtest.backtest`.
+) -> Books:
+    """Simulate a window event by event.
 
     Parameters
     ----------
@@ -58,41 +64,38 @@ def backtest(
     Raises
     ------
     DataError
-        If bars, weights or actions cannot be used, or a session of the calendar is missing.
+        If a session of the calendar is missing.
     """
     from zipline.utils.calendar_utils import get_calendar
 
-    inputs = prepare(strategy, bars_split, bars_raw, actions, start, end)
     exchange = get_calendar(calendar)
     due = exchange.sessions_in_range(inputs.sessions[0], inputs.sessions[-1])
     unmatched = due.symmetric_difference(inputs.sessions)
     if len(unmatched):
         where = "missing from the bars" if unmatched[0] in due else f"not a session of {calendar}"
-        raise DataError(f"zipline cannot run: {unmatched[0]:%Y-%m-%d} is {where}")
-    return _result(inputs, _run(inputs, assumptions, exchange, progress), assumptions)
+        raise DataError(f"zipline cannot run: {day(unmatched[0])} is {where}")
+    return _run(inputs, assumptions, exchange, progress).books(marks_of(inputs))
 
 
 def _run(
     inputs: Inputs, assumptions: Assumptions, exchange: Any, progress: Callable[..., Iterable[Any]] | None
-) -> Books:
+) -> Ledger:
     from zipline.algorithm import TradingAlgorithm
     from zipline.data.data_portal import DataPortal
     from zipline.finance.blotter import SimulationBlotter
-    from zipline.finance.commission import PerShare
     from zipline.finance.trading import SimulationParameters
 
-    from workbench.research import _zipline_parts as parts
+    from workbench.research.engines import _zipline_parts as parts
 
-    finder = parts.asset_finder(inputs.symbols, inputs.sessions, exchange.name)
-    values = {"open": inputs.open, "close": inputs.close}
+    finder = parts.asset_finder(inputs, assumptions, exchange.name)
     portal = DataPortal(
         finder,
         exchange,
         first_trading_day=inputs.sessions[0],
-        equity_daily_reader=parts.SessionBars(values, inputs.sessions, exchange),
+        equity_daily_reader=parts.SessionBars(inputs, exchange),
         adjustment_reader=parts.adjustment_reader(inputs),
     )
-    books = parts.Books(len(inputs.symbols))
+    ledger = parts.Ledger(inputs, assumptions)
     algorithm = TradingAlgorithm(
         sim_params=SimulationParameters(
             inputs.sessions[0],
@@ -102,12 +105,11 @@ def _run(
             data_frequency="daily",
         ),
         data_portal=portal,
-        handle_data=_Decisions(inputs, assumptions, parts.equities(finder, len(inputs.symbols))),
+        handle_data=_Decisions(inputs, assumptions, parts.equities(finder, len(inputs.symbols)), ledger),
         blotter=SimulationBlotter(
-            equity_slippage=parts.NextOpenSlippage(assumptions.slippage_bps),
-            equity_commission=PerShare(assumptions.commission_per_share_usd, assumptions.commission_min_usd),
+            equity_slippage=parts.slippage(assumptions), equity_commission=parts.Commission(assumptions)
         ),
-        metrics_set={books},
+        metrics_set={ledger},
         benchmark_returns=pd.Series(0.0, index=inputs.sessions),
     )
     # The loop of TradingAlgorithm.run, without the table of daily statistics that nobody reads here.
@@ -117,54 +119,50 @@ def _run(
         pass
     for _ in events:  # what comes after the last session closes the run
         pass
-    return books
+    return ledger
 
 
 class _Decisions:
     """What the algorithm does at every close: cancel what did not fill, then order the next targets."""
 
-    def __init__(self, inputs: Inputs, assumptions: Assumptions, assets: list[Any]) -> None:
+    def __init__(self, inputs: Inputs, assumptions: Assumptions, assets: list[Any], ledger: Ledger) -> None:
         self._inputs = inputs
         self._assumed = assumptions
         self._assets = assets
+        self._ledger = ledger
         self._row = {stamp.date(): at for at, stamp in enumerate(inputs.sessions)}
 
     def __call__(self, context: Any, data: Any) -> None:
         for waiting in list(context.blotter.open_orders):  # a day order expires at the close
             context.blotter.cancel_all_orders_for_asset(waiting)
-        portfolio = context.portfolio
+        at = self._row[context.get_datetime().date()]
+        portfolio, assumed = context.portfolio, self._assumed
         equity = portfolio.portfolio_value
-        investable = equity * (1.0 - self._assumed.cash_buffer)
-        smallest = max(self._assumed.min_trade_value_usd, self._assumed.tolerance * equity) - GUARD
-        weights = self._inputs.weights[self._row[context.get_datetime().date()]]
+        base = equity if assumed.compounding or equity <= 0 else assumed.capital_usd
+        smallest = max(assumed.min_trade_value_usd, assumed.tolerance * base) - _GUARD
+        weights, acts = self._inputs.weights[at].tolist(), self._inputs.decide[at].tolist()
         positions = portfolio.positions
         changes = []
-        for asset, weight in zip(self._assets, weights.tolist(), strict=True):
+        for asset, weight, decided in zip(self._assets, weights, acts, strict=True):
             held = positions[asset].amount if asset in positions else 0
-            if not held and not weight:
+            if not decided or (not held and not weight):
                 continue
             price = data.current(asset, "close")
-            if np.isnan(price):
+            if isnan(price):
                 continue
-            target = max(int(investable * weight / price + GUARD), 0)
+            target = self._target(base, weight, price)
             change = target - held
             if change and (abs(change) * price >= smallest or not target):
                 changes.append((change, asset))
-        for change, asset in sorted(changes, key=lambda item: item[0] > 0):  # sells first
-            context.order(asset, change)
+        changes.sort(key=lambda item: item[0] > 0)  # sells first
+        placed = [(context.order(asset, change), asset) for change, asset in changes]
+        self._ledger.placed(at, [context.blotter.orders[order] for order, _ in placed])
 
-
-def _result(inputs: Inputs, books: Books, assumptions: Assumptions) -> BacktestResult:
-    index, symbols = inputs.sessions, inputs.symbols
-    fills: list[FillRow] = [
-        (index[at - 1], index[at], symbols[sid], "buy" if amount > 0 else "sell", abs(amount), price, fee)
-        for at, sid, amount, price, fee in books.fills
-    ]
-    return result.build(
-        pd.Series(books.equity, index=index),
-        pd.Series(books.cash, index=index),
-        pd.DataFrame(books.shares, index=index, columns=symbols),
-        fills,
-        assumptions,
-        engine="zipline",
-    )
+    def _target(self, base: float, weight: float, price: float) -> int:
+        if base <= 0:
+            return 0
+        lot = self._assumed.lot or 1.0
+        exact = weight
+        if self._assumed.target == "weights":
+            exact = base * (1.0 - self._assumed.cash_buffer) * weight / price
+        return int(copysign(floor(abs(exact) / lot + _GUARD) * lot, exact))

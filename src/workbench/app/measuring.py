@@ -117,8 +117,7 @@ def _zipline_year() -> float:
     """Seconds of a year of a moving average over four symbols, event by event; the imports do not count."""
     import pandas as pd
 
-    from workbench.research import zipline_engine
-    from workbench.research.result import Assumptions
+    from workbench.research import backtest
     from workbench.strategies import load
 
     split, raw = walk(2 * _YEAR, "split"), walk(2 * _YEAR, "raw")
@@ -127,10 +126,8 @@ def _zipline_year() -> float:
     times = []
     for _ in range(2):  # the first finds its modules not yet loaded
         start = clock.monotonic()
-        zipline_engine.backtest(
-            strategy, split, raw, none, start=raw.sessions[_YEAR].date(), end=raw.sessions[-1].date(),
-            assumptions=Assumptions(),
-        )  # fmt: skip
+        backtest(strategy, split, raw, none, start=raw.sessions[_YEAR].date(), end=raw.sessions[-1].date(),
+                 engine="zipline")  # fmt: skip
         times.append(clock.monotonic() - start)
     return min(times)
 

@@ -46,7 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for module in (
-    backtest, run, stop, show, report, halt, reconcile, new, test, promote, doctor, profile, latency, lab, demo,
+    run, stop, show, report, backtest, halt, reconcile, new, test, promote, doctor, profile, latency, lab, demo,
 ):  # fmt: skip
     module.register(app)
 app.add_typer(data.app, name="data")

@@ -100,14 +100,15 @@ def _in_child(name: str, left_s: float) -> float:
     Raises
     ------
     RuntimeError
-        If it fails; the message is the last thing it said.
-    subprocess.TimeoutExpired
-        If it takes too long.
+        If it fails or takes too long; the message says so, or is the last thing it said.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "workbench.app.measuring", name], capture_output=True, text=True, timeout=left_s,
-        check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "workbench.app.measuring", name], capture_output=True, text=True, timeout=left_s,
+            check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"it took longer than the {left_s:.0f} s that were left for it") from error
     if done.returncode != 0:
         raise RuntimeError((done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1])
     return float(json.loads(done.stdout.splitlines()[-1]))
@@ -117,17 +118,17 @@ def _zipline_year() -> float:
     """Seconds of a year of a moving average over four symbols, event by event; the imports do not count."""
     import pandas as pd
 
-    from workbench.research import backtest
+    from workbench.research.engines import backtest
     from workbench.strategies import load
 
     split, raw = walk(2 * _YEAR, "split"), walk(2 * _YEAR, "raw")
     none = pd.DataFrame(columns=["symbol", "ex_date", "kind", "value"])
     strategy, clock = load("moving_average", {"fast": 20, "slow": 50}), SystemClock()
+    first, last = raw.sessions[_YEAR].date(), raw.sessions[-1].date()
     times = []
     for _ in range(2):  # the first finds its modules not yet loaded
         start = clock.monotonic()
-        backtest(strategy, split, raw, none, start=raw.sessions[_YEAR].date(), end=raw.sessions[-1].date(),
-                 engine="zipline")  # fmt: skip
+        backtest(strategy, split, raw, none, start=first, end=last, engine="zipline")
         times.append(clock.monotonic() - start)
     return min(times)
 

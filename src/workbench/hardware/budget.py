@@ -5,6 +5,7 @@ The defaults of the sweep, the scheduler and the cleaner come from here, so that
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,11 @@ YEARS = (1, 5, 10, 20)
 class Defaults:
     """What is taken where the user has not said otherwise.
 
-    ``workers`` are processes that keep a core busy each, with ``memory_per_worker_bytes``; ``side_by_side`` counts jobs
-    without orders; ``cleaning_rows`` is how many bars are cleaned at a time.
+    ``workers`` are processes that keep a core busy each, with ``memory_per_worker_bytes``; ``threads`` of a sweep share
+    their memory; ``side_by_side`` counts jobs without orders; ``cleaning_rows`` is how many bars are cleaned at a time.
     """
 
+    threads: int
     workers: int
     memory_per_worker_bytes: int
     side_by_side: int
@@ -84,14 +86,16 @@ def defaults(cores: float, memory_bytes: int) -> Defaults:
     """The defaults for so many cores and so much memory.
 
     >>> found = defaults(cores=8, memory_bytes=16 * 2**30)
-    >>> found.workers, found.side_by_side, found.memory_per_worker_bytes // 2**20
-    (8, 16, 1740)
+    >>> found.threads, found.workers, found.side_by_side, found.memory_per_worker_bytes // 2**20
+    (8, 8, 16, 1740)
     """
     work = work_memory(memory_bytes)
     workers = max(1, min(int(cores), work // _LEAST_WORKER_BYTES))
     # Jobs wait more than they compute, hence two for a core.
     jobs = max(1, min(int(2 * cores), work // KERNEL_BYTES, _MOST_JOBS))
-    return Defaults(workers, work // workers, jobs, max(100_000, work // workers // ROW_BYTES))
+    # A share of a core keeps a thread busy for that share of the time.
+    threads = max(1, math.ceil(cores))
+    return Defaults(threads, workers, work // workers, jobs, max(100_000, work // workers // ROW_BYTES))
 
 
 def defaults_here(root: Path = HERE) -> Defaults:

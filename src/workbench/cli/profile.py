@@ -142,4 +142,4 @@ def _carried(report: MachineReport) -> Iterator[tuple[str, str]]:
         yield "orders", f"{carries.orders_per_s:,.0f} a second"
     if carries.daily_job_s is not None:
         parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in carries.daily_job_parts_s.items())
-        yield "daily job, 500 symbols x 5 years, 50 orders", f"{carries.daily_job_s:.1f} s ({parts})"
+        yield "daily job, 500 symbols x 5 years, 50 orders", f"at least {carries.daily_job_s:.1f} s ({parts})"

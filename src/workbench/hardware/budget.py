@@ -22,8 +22,8 @@ _LEAST_RESERVE_BYTES, _RESERVED = GIB, 0.15
 # Five columns of float64 for a bar, and the copies that adjusting prices and computing weights make of them. The bar of
 # the rebalance job (5,000 symbols x 20 years in 3 GB) is the same: 119 bytes a row.
 ROW_BYTES = 120
-# A kernel with pandas and DuckDB at work; benchmarks/check_hardware.py measures it.
-KERNEL_BYTES = 400 * 2**20
+# A kernel with pandas and DuckDB takes 90 MiB of its own before it has read anything (benchmarks/check_hardware.py).
+KERNEL_BYTES = 256 * 2**20
 _LEAST_WORKER_BYTES = GIB
 _MOST_JOBS = 64
 SESSIONS_A_YEAR = 252
@@ -65,7 +65,8 @@ class Budget:
     """What the machine can carry; None for what was not measured.
 
     ``sweep_combinations`` are parameter combinations on 5,000 bars of one symbol in an hour; ``universe`` is how many
-    symbols of daily bars fit in memory, by years of history; ``daily_job_s`` is made up of ``daily_job_parts_s``.
+    symbols of daily bars fit in memory, by years of history. ``daily_job_s`` is made up of ``daily_job_parts_s`` and is
+    the least that the job takes: what its notebooks compute comes on top.
     """
 
     defaults: Defaults

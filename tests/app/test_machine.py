@@ -65,7 +65,7 @@ def test_a_profile_is_compared_with_those_before(home: Path) -> None:
     )
     done = workbench(home, "profile", "--quick")
     assert done.returncode == 0, done.stderr
-    for words in ("usable cores", "durable write, median", "arithmetic, 1 threads", "jobs side by side",
+    for words in ("usable cores", "durable write, median", "arithmetic, 1 thread", "jobs side by side",
                   "universe, 20 years of daily bars", "local or cloud: "):  # fmt: skip
         assert words in done.stdout, words
     assert re.search(r"^kept in .*hardware/profile/.*\.json$", done.stdout, flags=re.MULTILINE)

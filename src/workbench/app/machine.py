@@ -17,6 +17,7 @@ from workbench.hardware.capability import Capability
 from workbench.hardware.costs import Costs, monthly_costs
 from workbench.hardware.latency import Latency, Timing, measure_latency
 from workbench.hardware.measurements import Measurements
+from workbench.hardware.network import address_of
 from workbench.hardware.probe import Target, parse_target
 from workbench.hardware.profile import HardwareProfile, profile
 from workbench.settings import Settings
@@ -120,14 +121,14 @@ def measure_hosts(
     pause_s: float = 0.05,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> list[Latency]:
-    """Measure every host, from every source address if some are given.
+    """Measure every host, from every source (an address or an interface) if some are given.
 
     Raises
     ------
     ConfigError
-        If a host is none.
+        If a host or a source is none.
     """
-    leaving: Sequence[str | None] = sources or [None]
+    leaving: Sequence[str | None] = [address_of(source) for source in sources] or [None]
     targets = [parse_target(host, source=source) for host in dict.fromkeys(hosts) for source in leaving]
     given = settings.latency
     return [

@@ -20,18 +20,22 @@ from workbench.settings import Settings, load_settings
 if TYPE_CHECKING:
     import pandas as pd
 
+    from workbench.app.machine import MachineReport
     from workbench.brokers.market import LakeMarket
     from workbench.data.bars import Adjustment, Bars
     from workbench.data.dataset import LoadResult
     from workbench.data.lake import Lake
     from workbench.data.quality import QualityReport
     from workbench.domain import Snapshot
+    from workbench.hardware.latency import Latency
     from workbench.hardware.profile import HardwareProfile
     from workbench.reports.report import Report
     from workbench.research.costs import Assumptions
+    from workbench.research.engines import Engine
     from workbench.research.honesty.lookahead import Lookahead
     from workbench.research.honesty.trial_returns import TrialReturns
     from workbench.research.honesty.verdict import Verdict
+    from workbench.research.result import BacktestResult
     from workbench.research.trials import TrialLedger
     from workbench.strategies.base import Strategy
     from workbench.trading.gateway import Gateway, GatewayParts
@@ -259,6 +263,58 @@ class Workbench:
         from workbench.strategies import load
 
         return load(name, parameters)
+
+    def backtest(
+        self,
+        strategy: str | Strategy,
+        *,
+        symbols: Sequence[str] | None = None,
+        start: date | str | None = None,
+        end: date | str | None = None,
+        engine: Engine = "kernel",
+        benchmark: str | pd.Series[float] | None = None,
+        assumptions: Assumptions | None = None,
+        progress: Callable[..., Iterable[Any]] | None = None,
+        **parameters: object,
+    ) -> BacktestResult:
+        """Run a strategy on the lake: ``wb.backtest("moving_average", symbols=["AAPL"], fast=50, slow=200)``.
+
+        The strategy sees prices adjusted for splits and dividends; orders are sized, filled and marked on raw prices
+        of the same snapshot. The trial is recorded in :attr:`trials`.
+
+        Parameters
+        ----------
+        strategy
+            Its name, with ``parameters`` of it, or the strategy itself.
+        symbols
+            All of the lake if left out.
+        start, end
+            First and last session decided on; a workbench that was opened for a session sees nothing later.
+        engine, benchmark, progress
+            See :func:`workbench.research.backtest`; the benchmark may be any symbol of the lake.
+        assumptions
+            Those of ``workbench.toml`` if left out.
+
+        Raises
+        ------
+        ConfigError
+            If strategy, parameter or engine are unknown, or the engine cannot express an assumption.
+        DataError
+            If bars or weights cannot be used; the message names symbol and session.
+        """
+        from workbench.app import backtests
+
+        return backtests.backtest(
+            self,
+            backtests.resolve(strategy, parameters),
+            symbols,
+            as_date(start),
+            as_date(end),
+            engine=engine,
+            benchmark=benchmark,
+            assumptions=assumptions or self.assumptions,
+            progress=progress,
+        )
 
     def snapshot(self) -> Snapshot:
         """The account at the close of the session, as the gateway left it in the journal.
@@ -495,6 +551,26 @@ class Workbench:
 
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)
         return profile(self.settings.data_dir)
+
+    def machine(self, *, quick: bool = False, keep: bool = True) -> MachineReport:
+        """What this machine is, can do and can carry: some 20 s; ``quick``: in under 5 s, without the product's parts.
+
+        It is kept among the measurements, so that ``workbench profile --compare`` knows it.
+        """
+        from workbench.app import machine
+
+        report = machine.look(self.settings, self.calendar, self.clock, quick=quick)
+        if keep:
+            machine.keep(self.settings, report)
+        return report
+
+    def latency(self, hosts: Sequence[str] | None = None, *, tries: int | None = None) -> list[Latency]:
+        """How far the paper exchange on this machine and some hosts are; the configured ones if none are named."""
+        from workbench.app import machine
+
+        wanted = machine.venues(self.settings) if hosts is None else hosts
+        here = machine.measure_practice(self.settings, self.calendar, self.clock, tries=tries)
+        return [here, *machine.measure_hosts(self.settings, self.clock, wanted, tries=tries)]
 
     def close(self) -> None:
         """Close the stores that were opened."""

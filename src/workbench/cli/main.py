@@ -11,14 +11,17 @@ from typer.exceptions import TyperException
 
 import workbench
 from workbench.cli import (
+    backtest,
     data,
     demo,
     doctor,
     exchange,
     halt,
     lab,
+    latency,
     new,
     pipelines,
+    profile,
     promote,
     reconcile,
     report,
@@ -42,7 +45,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (run, stop, show, report, halt, reconcile, new, test, promote, doctor, lab, demo):
+for module in (
+    run, stop, show, report, backtest, halt, reconcile, new, test, promote, doctor, profile, latency, lab, demo,
+):  # fmt: skip
     module.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(exchange.app, name="exchange")

@@ -20,6 +20,7 @@ from workbench.errors import (
     WorkbenchError,
     nearest,
 )
+from workbench.hardware.health import Checkup
 from workbench.jobs import promotion
 from workbench.jobs.adhoc import name_of, pipeline_of_notebook
 from workbench.jobs.binding import STRATEGY, Binding, bind
@@ -105,6 +106,7 @@ class Runner:
         self._watcher = watcher
         self._cancel = cancel
         self._runs = RunJournal(host.journal)
+        self._checkup = Checkup(host.settings.data_dir, host.settings.machine)
 
     def run(self, request: RunRequest) -> RunOutcome:
         """Run a pipeline for a session, or report the run that did it already.
@@ -140,6 +142,8 @@ class Runner:
         ------
         ConfigError
             For anything wrong with the request, a day without a session included.
+        MachineUnfit
+            If it may order, and this machine is too sick for that.
         """
         pipeline, settings = self._pipeline(request), self._host.settings
         notebooks = {s.name: read_parameters(pipeline.notebook_path(s)) for s in pipeline.steps}
@@ -160,6 +164,7 @@ class Runner:
         may_order = any(step.orders for step in pipeline.steps)
         if may_order:
             self._check_time(key)
+            self._checkup.require_fit()
         if isinstance(request.pipeline, Path) and not may_order:
             key = replace(key, amendment=self._runs.next_repeat(key))
         elif request.amend:

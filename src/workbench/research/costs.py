@@ -21,8 +21,9 @@ In all of them ``min_trade_value_usd=0`` and ``tolerance=0``, because those prog
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Literal, get_args
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -47,6 +48,7 @@ _CHOICES = {
     "day_count": get_args(DayCount),
 }
 _OPTIONAL = ("lot", "max_volume_share", "commission_max_share")
+_SWITCHES = ("compounding", "allow_short")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,20 @@ class Assumptions:
             tolerance=float(settings.planner.tolerance),
         )
 
+    def assuming(self, texts: Mapping[str, str]) -> Assumptions:
+        """The same with some of them changed, their values as typed on a command line.
+
+        >>> Assumptions().assuming({"lot": "none", "fill": "close", "allow_short": "true"}).changed()
+        {'fill': 'close', 'lot': None, 'allow_short': True}
+        """
+        names = [field.name for field in fields(self)]
+        values: dict[str, Any] = {}
+        for name, text in texts.items():
+            if name not in names:
+                raise ConfigError(f"no assumption {name!r}", hint=nearest(name, names))
+            values[name] = _read(name, text.strip())
+        return replace(self, **values)
+
     def fee(self, quantity: float, price: float) -> float:
         """Commission of one order in USD, of so many shares (positive) at a price in USD.
 
@@ -201,11 +217,24 @@ class Assumptions:
         return {name: value for name, value in asdict(self).items() if value != usual[name]}
 
 
+def _read(name: str, text: str) -> object:
+    if name in _CHOICES:
+        return text
+    if name in _SWITCHES:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if text.lower() == "none":
+        return None
+    try:
+        return int(text) if name == "sessions_per_year" else float(text)
+    except ValueError as error:
+        raise ConfigError(f"assumption {name}: {text!r} is not a number") from error
+
+
 def _check(name: str, value: object) -> None:
     if name in _CHOICES:
         if value not in _CHOICES[name]:
             raise ConfigError(f"assumption {name}: {value!r} is not known", hint=nearest(str(value), _CHOICES[name]))
-    elif name in ("compounding", "allow_short"):
+    elif name in _SWITCHES:
         if not isinstance(value, bool):
             raise ConfigError(f"assumption {name}: must be true or false (got {value!r})")
     elif not (value is None and name in _OPTIONAL):

@@ -259,7 +259,7 @@ class _Judge:
         known = len(self._data[0])
         near = neighbourhood(self._strategy) if not grid else []
         # neighbours that look back further than the bars go cannot be tried
-        strategies = grid or [each for each in near if each.lookback_sessions() <= known]
+        strategies = grid or [each for each in near if each.warm_up_sessions <= known]
         if self._strategy not in strategies:
             strategies.append(self._strategy)
         trials = trial_returns(strategies, *self._data, start=self._start, end=self._end, assumptions=self._assumed)

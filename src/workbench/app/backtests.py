@@ -1,0 +1,103 @@
+"""A backtest on the installation's own data, and its place in the ledger of trials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.app.workbench import Workbench
+    from workbench.research.costs import Assumptions
+    from workbench.research.engines import Engine
+    from workbench.research.result import BacktestResult
+    from workbench.strategies.base import Strategy
+
+
+def backtest(
+    workbench: Workbench,
+    strategy: Strategy,
+    symbols: Sequence[str] | None,
+    start: date | None,
+    end: date | None,
+    *,
+    engine: Engine,
+    benchmark: str | pd.Series[float] | None,
+    assumptions: Assumptions,
+    progress: Callable[..., Iterable[Any]] | None,
+) -> BacktestResult:
+    """Read the bars, run the strategy, and put the trial on record; see :meth:`Workbench.backtest`."""
+    from workbench.research.engines import backtest as run
+
+    lake, snapshot = workbench.lake, workbench.data_snapshot
+    known = lake.symbols(snapshot)
+    if not known:
+        raise DataError("the lake has no bars", hint="`workbench data load-sample` loads the sample")
+    names = list(symbols) if symbols else known
+    read = [*names, benchmark] if isinstance(benchmark, str) and benchmark not in names else names
+    end = min(end, workbench._session) if end and workbench._session else end or workbench._session
+    total = lake.bars(read, end=end, adjustment="total", snapshot=snapshot)
+    raw = lake.bars(names, end=end, adjustment="raw", snapshot=total.snapshot)
+    actions = lake.actions(names, end=end, snapshot=total.snapshot)
+    against = total.close[benchmark] if isinstance(benchmark, str) else benchmark
+    made = run(
+        strategy,
+        total.select(names),
+        raw,
+        actions,
+        start=start,
+        end=end,
+        assumptions=assumptions,
+        engine=engine,
+        benchmark=against,
+        calendar=workbench.calendar.name,
+        progress=progress,
+    )
+    _record(workbench, strategy, made, total.snapshot)
+    return made
+
+
+def _record(workbench: Workbench, strategy: Strategy, made: BacktestResult, snapshot: int) -> None:
+    """One trial of one combination: trying again with the same parameters, on any day, is no new one."""
+    import pandas as pd
+
+    from workbench.research.trials import METRICS, Study, strategy_name, study_id
+
+    what: dict[str, Any] = {
+        "strategy": strategy_name(strategy),
+        "symbols": tuple(str(name) for name in made.positions.columns),
+        "first_session": made.equity.index[0].date(),
+        "last_session": made.equity.index[-1].date(),
+        "snapshot": snapshot,
+        "engine": made.engine,
+        "assumptions": asdict(made.assumptions),
+    }
+    parameters = strategy.model_dump()
+    study = Study(sweep_id=study_id(parameters=parameters, **what), sessions=len(made.equity), held=parameters, **what)
+    change = made.returns
+    spread = float(change.std(ddof=1)) if len(change) > 1 else 0.0
+    values = {name: made.metrics.get(name, float("nan")) for name in METRICS}
+    values["sharpe_per_session"] = float(change.mean()) / spread if spread > 0 else float("nan")
+    workbench.trials.add(pd.DataFrame([values]), study, at=workbench.clock.now())
+
+
+def resolve(value: str | Strategy, parameters: dict[str, object]) -> Strategy:
+    """The strategy itself, or the one of that name with those parameters.
+
+    Raises
+    ------
+    ConfigError
+        If parameters are given beside a strategy that has its own.
+    """
+    from workbench.strategies import load
+
+    if isinstance(value, str):
+        return load(value, parameters)
+    if parameters:
+        raise ConfigError(f"{type(value).__name__} has its parameters already", hint="pass the strategy's name instead")
+    return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -39,7 +39,7 @@ _REPETITIONS = 500
 _FEWEST_SESSIONS = 60
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """What supports a strategy and what undermines it.
 
@@ -68,19 +68,19 @@ class Verdict:
     word: Word
     reason: str
     pieces: tuple[Evidence, ...]
-    result: BacktestResult = field(repr=False)
-    look: Lookahead = field(repr=False)
-    trials: TrialReturns = field(repr=False)
-    count: TrialCount = field(repr=False)
-    benchmark: pd.Series[float] = field(repr=False)
-    walk: WalkForward | None = field(default=None, repr=False)
-    anchored: WalkForward | None = field(default=None, repr=False)
-    overfitting: BacktestOverfitting | None = field(default=None, repr=False)
-    bands: Bands | None = field(default=None, repr=False)
-    plateau: Plateau | None = field(default=None, repr=False)
-    costs: pd.DataFrame | None = field(default=None, repr=False)
-    delays: pd.DataFrame | None = field(default=None, repr=False)
-    regimes: pd.DataFrame | None = field(default=None, repr=False)
+    result: BacktestResult
+    look: Lookahead
+    trials: TrialReturns
+    count: TrialCount
+    benchmark: pd.Series[float]
+    walk: WalkForward | None = None
+    anchored: WalkForward | None = None
+    overfitting: BacktestOverfitting | None = None
+    bands: Bands | None = None
+    plateau: Plateau | None = None
+    costs: pd.DataFrame | None = None
+    delays: pd.DataFrame | None = None
+    regimes: pd.DataFrame | None = None
 
     @property
     def table(self) -> pd.DataFrame:
@@ -114,6 +114,10 @@ class Verdict:
             ],
             "lookahead": self.look.to_dict(),
         }
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
+        return f"<Verdict {self.strategy}({values}), {self.first} to {self.last}: {self.word}>"
 
     def __str__(self) -> str:
         from workbench.research.honesty.page import text_page

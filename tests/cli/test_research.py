@@ -10,7 +10,7 @@ from support.homes import make_home, workbench
 
 from workbench.cli.main import main
 
-WINDOW = ("--symbols", "AAPL,GOOG,IBM,MSFT", "--from", "2009-01-02", "--to", "2012-12-31")
+WINDOW = ("--symbols", "AAPL,GOOG,IBM,MSFT", "--from", "2011-01-03", "--to", "2012-12-31")
 
 
 @pytest.fixture(scope="module")

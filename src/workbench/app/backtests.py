@@ -37,7 +37,7 @@ def backtest(
     lake, snapshot = workbench.lake, workbench.data_snapshot
     known = lake.symbols(snapshot)
     if not known:
-        raise DataError("the lake has no bars", hint="`workbench data load-sample` loads the sample")
+        raise DataError("the lake has no bars", hint="`workbench data load` loads the sample")
     names = list(symbols) if symbols else known
     read = [*names, benchmark] if isinstance(benchmark, str) and benchmark not in names else names
     end = min(end, workbench._session) if end and workbench._session else end or workbench._session

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from measurement import Measurement
+from measurement import Measurement, kept_bytecode
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.homes import environment, make_home
@@ -40,7 +40,7 @@ def run() -> list[Measurement]:
 def seconds(home: Path, *arguments: str) -> float:
     start = time.perf_counter()
     command = [sys.executable, "-m", "workbench.cli.main", *arguments]
-    subprocess.run(command, cwd=home, env=environment(), check=True, capture_output=True)
+    subprocess.run(command, cwd=home, env=kept_bytecode(environment()), check=True, capture_output=True)
     return time.perf_counter() - start
 
 
@@ -50,5 +50,5 @@ def papermill(home: Path) -> float:
     for notebook in ("update_data", "rebalance", "report"):
         command = [sys.executable, "-m", "papermill", f"pipelines/{notebook}.ipynb", "output.ipynb", "-p", "session",
                    SESSIONS[-1], "--cwd", str(home), "--no-progress-bar"]  # fmt: skip
-        subprocess.run(command, cwd=home, env=environment(), check=True, capture_output=True)
+        subprocess.run(command, cwd=home, env=kept_bytecode(environment()), check=True, capture_output=True)
     return time.perf_counter() - start

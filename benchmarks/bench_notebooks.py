@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from measurement import Measurement
+from measurement import Measurement, kept_bytecode
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.homes import environment, make_home, write_notebook
@@ -49,6 +49,7 @@ def _in_turn(first: Callable[[], float], second: Callable[[], float]) -> tuple[f
 
 
 def _process(home: Path, module: str, *arguments: str) -> float:
+    env = kept_bytecode(environment())
     start = time.perf_counter()
-    subprocess.run([*PYTHON, module, *arguments], cwd=home, env=environment(), check=True, capture_output=True)
+    subprocess.run([*PYTHON, module, *arguments], cwd=home, env=env, check=True, capture_output=True)
     return time.perf_counter() - start

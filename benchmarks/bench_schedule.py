@@ -19,7 +19,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from statistics import median
 
-from measurement import Measurement
+from measurement import Measurement, kept_bytecode
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.homes import environment, make_home, start, workbench
@@ -104,7 +104,7 @@ def attempt(home: Path, relay: Relay, wired: dict[str, str], slot: int) -> tuple
     at = datetime.now(UTC) + timedelta(minutes=1)
     assignment = Assignment("bell", "wire", SESSION, slot, at, at, allow_dirty=True)
     command = [sys.executable, "-P", "-m", "workbench.cli.schedule_worker"]
-    env = {**environment(**KEYS, **wired), "WORKBENCH_CONFIG": str(home / "workbench.toml")}
+    env = {**kept_bytecode(environment(**KEYS, **wired)), "WORKBENCH_CONFIG": str(home / "workbench.toml")}
     with (home / "worker.log").open("ab") as log:
         worker = Worker(command, assignment, env=env, log=log, report=report)
     ready.wait(120)

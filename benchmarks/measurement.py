@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -35,6 +35,12 @@ class Measurement:
     def shown(cls, name: str, value: float, unit: str) -> Measurement:
         """A number without a bar, such as the peer's own time."""
         return cls(name, value, unit, None, True)
+
+
+def kept_bytecode(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a user, whose Python keeps compiled modules: a machine that forbids it would compile ours in
+    every process, and the peer's, which were installed with theirs, in none."""
+    return {name: value for name, value in environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def time_process(command: Sequence[str], runs: int, cwd: Path | None = None) -> float:

@@ -11,6 +11,7 @@
         OrderUnknown                     69   may have been sent: reconcile, never resend
       JournalError                       74
       ReportsLocked                      75   another process holds the reports database
+      MachineUnfit                       71   this machine is too sick to trade on
       JobError                           1
         NotebookFailed                   1
         RunOverlap                       75   already running or held elsewhere
@@ -94,6 +95,12 @@ class ReportsLocked(WorkbenchError):
     """Another process holds the reports database; the projection stays pending."""
 
     exit_code = 75
+
+
+class MachineUnfit(WorkbenchError):
+    """A disk, the memory or the clock of this machine is not fit to trade on; nothing was started."""
+
+    exit_code = 71
 
 
 class JobError(WorkbenchError):

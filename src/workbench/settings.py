@@ -145,6 +145,38 @@ class ScheduleSettings(_Section):
     look_s: Seconds = 2.0
 
 
+class MachineSettings(_Section):
+    """What a run that may order needs of the machine before it starts."""
+
+    min_free_disk_mb: Annotated[int, Field(ge=0)] = 500
+    min_free_memory_mb: Annotated[int, Field(ge=0)] = 300
+    max_fsync_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 250.0  # median of a durable write
+    max_clock_offset_s: Seconds = 2.0
+    time_server: str = ""  # SNTP: host or host:port; none: the kernel and the venues are believed
+
+
+class LatencySettings(_Section):
+    """What `workbench latency` measures beside the configured venue, and when it raises an alarm."""
+
+    hosts: tuple[str, ...] = ()  # host, host:port or an address
+    tries: Annotated[int, Field(ge=1, le=10_000)] = 20
+    timeout_s: Seconds = 3.0
+    alarm_factor: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 2.0  # times the usual median
+
+
+class PriceSettings(_Section):
+    """Your own prices, for local against cloud. The defaults are examples, not offers."""
+
+    local_usd: Usd = Decimal(1500)  # the machine, bought
+    local_years: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] = Decimal(4)
+    local_watts: Usd = Decimal(60)  # on average, around the clock
+    electricity_usd_per_kwh: Usd = Decimal("0.30")
+    cloud_usd_per_hour: Usd = Decimal("0.10")
+    cloud_storage_usd_per_month: Usd = Decimal(8)
+    cloud_relative_speed: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)] = Decimal(1)  # to this machine
+    research_hours_per_month: Usd = Decimal(40)
+
+
 class PathSettings(_Section):
     """Folders, relative to the file that names them."""
 
@@ -170,6 +202,9 @@ class Settings(_Section):
     reconcile: ReconcileSettings = ReconcileSettings()
     jobs: JobSettings = JobSettings()
     schedule: ScheduleSettings = ScheduleSettings()
+    machine: MachineSettings = MachineSettings()
+    latency: LatencySettings = LatencySettings()
+    prices: PriceSettings = PriceSettings()
     paths: PathSettings = PathSettings()
 
     @property

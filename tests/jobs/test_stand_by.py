@@ -257,3 +257,56 @@ def test_another_notebook_of_the_same_name_is_not_taken_for_the_one_that_ran(
     assert runner.run(asked("one")).already_done
     with pytest.raises(ConfigError, match="another notebook named mine"):
         runner.run(asked("two"))
+
+
+def each_of(home: Path, account: str, code: str = "session") -> list[RunRequest]:
+    """Requests for four sessions of a pipeline of two looks: a first, and one that runs ``code``."""
+    made = json.loads((home / "pipelines" / "look.ipynb").read_text())
+    made["cells"][-1]["source"] = code
+    (home / "pipelines" / "then.ipynb").write_text(json.dumps(made))
+    (home / "pipelines" / "each.toml").write_text(
+        'description = "x"\n[[steps]]\nname = "look"\nnotebook = "look.ipynb"\n'
+        '[[steps]]\nname = "then"\nnotebook = "then.ipynb"\n'
+    )
+    days = [date(2013, 2, day) for day in (20, 21, 22, 25)]
+    return [RunRequest("each", day, account=account, allow_dirty=True) for day in days]
+
+
+def test_the_next_session_gets_ready_while_this_ones_last_notebook_runs(
+    runner: Runner, workbench: Workbench, home: Path
+) -> None:
+    ready: dict[str, bool] = {}
+    requests = each_of(home, "ahead")
+    for request, outcome in zip(requests, runner.run_each(requests), strict=True):
+        assert outcome.run.state is RunState.SUCCEEDED
+        ready[str(request.session)] = any(thread.name == "notebook" for thread in threading.enumerate())
+    # between two sessions the next one's notebook stands at its gate, and after the last one nothing does
+    assert list(ready.values()) == [True, True, True, False]
+    ran = RunJournal(workbench.journal).runs(account="ahead")
+    assert [(run.key.session, run.state) for run in ran] == [
+        (request.session, RunState.SUCCEEDED) for request in requests
+    ]
+    assert all(set(steps_of(workbench, run.run_id).values()) == {"ok"} for run in ran)
+
+
+def test_a_session_that_fails_ends_the_row_and_leaves_no_kernel(
+    runner: Runner, workbench: Workbench, home: Path
+) -> None:
+    requests = each_of(home, "stops", "assert str(session) != '2013-02-21', 'not on this day'")
+    row = runner.run_each(requests)
+    assert next(row).run.state is RunState.SUCCEEDED
+    with pytest.raises(NotebookFailed, match="not on this day"):
+        next(row)
+    assert not [thread for thread in threading.enumerate() if thread.name == "notebook"]
+    ran = {run.key.session: run.state for run in RunJournal(workbench.journal).runs(account="stops")}
+    assert ran == {requests[0].session: RunState.SUCCEEDED, requests[1].session: RunState.FAILED}
+
+
+def test_sessions_that_have_run_are_reported_and_the_rest_is_run(
+    runner: Runner, workbench: Workbench, home: Path
+) -> None:
+    requests = each_of(home, "some")
+    runner.run(requests[1])
+    outcomes = list(runner.run_each(requests))
+    assert [outcome.already_done for outcome in outcomes] == [False, True, False, False]
+    assert all(outcome.run.state is RunState.SUCCEEDED for outcome in outcomes)

@@ -124,6 +124,7 @@ def test_a_row_says_everything_about_a_trial(ledger: TrialLedger) -> None:
         "last_session": pd.Timestamp("2013-03-01"),
         "snapshot": 7,
         "parameters": '{"fast":5}',
+        "flag": "",
         "sessions": 290,
         "engine": "kernel",
         "assumptions": '{"slippage_bps":2.0}',

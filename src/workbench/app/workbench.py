@@ -20,16 +20,20 @@ from workbench.settings import Settings, load_settings
 if TYPE_CHECKING:
     import pandas as pd
 
+    from workbench.app.machine import MachineReport
     from workbench.brokers.market import LakeMarket
     from workbench.data.bars import Adjustment, Bars
     from workbench.data.dataset import LoadResult
     from workbench.data.lake import Lake
     from workbench.data.quality import QualityReport
     from workbench.domain import Snapshot
+    from workbench.hardware.latency import Latency
     from workbench.hardware.profile import HardwareProfile
     from workbench.reports.report import Report
     from workbench.research.costs import Assumptions
     from workbench.research.engines import Engine
+    from workbench.research.honesty.lookahead import Lookahead
+    from workbench.research.honesty.verdict import Verdict
     from workbench.research.result import BacktestResult
     from workbench.research.trials import TrialLedger
     from workbench.strategies.base import Strategy
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
 
 
 QUALITY_SESSIONS = 252
+# Wraps a list that is worked through, such as tqdm.tqdm.
+Progress = Callable[[list[Any]], Iterable[Any]]
 
 
 _opened_ahead: list[Lake] = []
@@ -108,6 +114,11 @@ class Workbench:
         return self._session
 
     @property
+    def visible_until(self) -> date | None:
+        """The last session that may be read; None if the workbench was opened without one."""
+        return self._session
+
+    @property
     def data_snapshot(self) -> int | None:
         """The lake snapshot that this run reads; None means the latest."""
         return self.run.data_snapshot if self.run else None
@@ -162,6 +173,61 @@ class Workbench:
 
         return LakeMarket(self.lake, session, snapshot=snapshot)
 
+    # ---- research --------------------------------------------------------------------------------
+
+    def lookahead(
+        self,
+        strategy: str | Strategy,
+        *,
+        symbols: Sequence[str] | None = None,
+        start: date | str | None = None,
+        end: date | str | None = None,
+        cuts: int | None = 100,
+        seed: int = 0,
+        progress: Progress = list,
+        **parameters: object,
+    ) -> Lookahead:
+        """Look for a use of the future in a strategy; see :func:`workbench.research.check_lookahead`."""
+        from workbench.app import judging
+
+        question = judging.ask(self, strategy, parameters, symbols, start, end)
+        return judging.lookahead(question, cuts=cuts, seed=seed, progress=progress)
+
+    def verdict(
+        self,
+        strategy: str | Strategy,
+        *,
+        symbols: Sequence[str] | None = None,
+        start: date | str | None = None,
+        end: date | str | None = None,
+        grid: Sequence[Strategy] = (),
+        seed: int = 0,
+        progress: Progress = list,
+        **parameters: object,
+    ) -> Verdict:
+        """What supports and what undermines a strategy, on one page; see :func:`workbench.research.verdict`.
+
+        All trials that were ever recorded for it on these symbols count, and those of the verdict join them.
+
+        Parameters
+        ----------
+        symbols, start, end
+            By default all of the lake, from its first session to the one decided on (the latest without one).
+        parameters
+            Of the strategy, if it is named.
+
+        Raises
+        ------
+        ConfigError
+            If the strategy or a parameter is wrong.
+        DataError
+            If a symbol is unknown, or the window has too few sessions.
+        """
+        from workbench.app import judging
+
+        question = judging.ask(self, strategy, parameters, symbols, start, end)
+        return judging.verdict(self, question, grid=grid, seed=seed, progress=progress)
+
     # ---- strategy and orders ---------------------------------------------------------------------
 
     def strategy(self, name: str, **parameters: object) -> Strategy:
@@ -214,8 +280,8 @@ class Workbench:
             self,
             backtests.resolve(strategy, parameters),
             symbols,
-            _as_date(start),
-            _as_date(end),
+            as_date(start),
+            as_date(end),
             engine=engine,
             benchmark=benchmark,
             assumptions=assumptions or self.assumptions,
@@ -458,6 +524,26 @@ class Workbench:
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)
         return profile(self.settings.data_dir)
 
+    def machine(self, *, quick: bool = False, keep: bool = True) -> MachineReport:
+        """What this machine is, can do and can carry: some 20 s; ``quick``: in under 5 s, without the product's parts.
+
+        It is kept among the measurements, so that ``workbench profile --compare`` knows it.
+        """
+        from workbench.app import machine
+
+        report = machine.look(self.settings, self.calendar, self.clock, quick=quick)
+        if keep:
+            machine.keep(self.settings, report)
+        return report
+
+    def latency(self, hosts: Sequence[str] | None = None, *, tries: int | None = None) -> list[Latency]:
+        """How far the paper exchange on this machine and some hosts are; the configured ones if none are named."""
+        from workbench.app import machine
+
+        wanted = machine.venues(self.settings) if hosts is None else hosts
+        here = machine.measure_practice(self.settings, self.calendar, self.clock, tries=tries)
+        return [here, *machine.measure_hosts(self.settings, self.clock, wanted, tries=tries)]
+
     def close(self) -> None:
         """Close the stores that were opened."""
         for name in ("journal", "lake"):
@@ -502,7 +588,7 @@ def open_workbench(
     env = os.environ if env is None else env
     settings = load_settings(start, env)
     clock = SystemClock()
-    wanted = _as_date(session)
+    wanted = as_date(session)
     run = _run_context(settings, clock, env)
     if run is not None:
         if wanted is not None and wanted != run.session:
@@ -514,7 +600,14 @@ def open_workbench(
     return workbench
 
 
-def _as_date(value: date | str | None) -> date | None:
+def as_date(value: date | str | None) -> date | None:
+    """A date, also from ISO text.
+
+    Raises
+    ------
+    ConfigError
+        If the text is none.
+    """
     if value is None or isinstance(value, date):
         return value
     try:

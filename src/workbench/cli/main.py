@@ -18,11 +18,14 @@ from workbench.cli import (
     exchange,
     halt,
     lab,
+    latency,
     new,
     pipelines,
+    profile,
     promote,
     reconcile,
     report,
+    research,
     risk,
     run,
     schedule,
@@ -42,12 +45,15 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (backtest, run, stop, show, report, halt, reconcile, new, test, promote, doctor, lab, demo):
+for module in (
+    run, stop, show, report, backtest, halt, reconcile, new, test, promote, doctor, profile, latency, lab, demo,
+):  # fmt: skip
     module.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(exchange.app, name="exchange")
 app.add_typer(pipelines.app, name="pipelines")
 app.add_typer(report.app, name="reports")
+app.add_typer(research.app, name="research")
 app.add_typer(risk.app, name="risk")
 app.add_typer(schedule.app, name="schedule")
 

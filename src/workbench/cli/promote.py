@@ -51,7 +51,12 @@ def promote(
             f"  tested   {test.notebook.name}: {test.cells} cells, {test.compared} compared, {test.seconds:.1f} s"
         )
     for strategy, look in made.lookahead.items():
-        typer.echo(f"  no look-ahead in {strategy}: {look.cuts} cuts of {look.sessions} sessions")
+        typer.echo(
+            f"  no look-ahead in {strategy}: {look.cuts} cuts of {look.sessions} sessions, {look.futures} futures,"
+            f" {len(look.parameters)} parameter sets; {look.paths}"
+        )
+        for caution in look.cautions:
+            typer.echo(f"  caution  {strategy}: {caution}")
     for file in made.written:
         typer.echo(f"  wrote    {file}")
     typer.echo("  next     commit these files with git")

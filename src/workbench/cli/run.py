@@ -108,9 +108,9 @@ def replay_sessions(
     outcomes = []
     with watcher, failure_reported(runner):
         watcher.sessions(len(sessions))
-        for session in sessions:
-            request = RunRequest(pipeline, session, parameters, account, allow_dirty=allow_dirty)
-            outcomes.append(runner.run(request))
+        requests = [RunRequest(pipeline, day, parameters, account, allow_dirty=allow_dirty) for day in sessions]
+        for session, outcome in zip(sessions, runner.run_each(requests), strict=True):
+            outcomes.append(outcome)
             watcher.session_done(session)
     return outcomes
 

@@ -1,95 +1,81 @@
-"""The disk under a folder: room, filesystem, and how long one durable write takes."""
+"""The disks, and the one under a folder: what it is, how much room is left, which filesystem.
+
+Source of the files: proc_pid_mountinfo(5); Linux kernel documentation, ABI/stable/sysfs-block.
+"""
 
 from __future__ import annotations
 
 import os
-import statistics
-import tempfile
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from workbench.clock import Clock
+from workbench.hardware.reading import HERE, folders, read_int, read_text
 
-# About one journal commit: a few rows of an order and its event.
-_WRITE_BYTES = 512
-# A slow disk ends the measurement early, so that a profile stays a matter of a moment.
-_BUDGET_S = 0.5
-_AT_LEAST = 5
+_SECTOR_BYTES = 512  # the kernel's, whatever the disk's own
+_NOT_DISKS = re.compile(r"^(loop|ram|zram|sr|fd|nbd)\d")
+_NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "virtiofs", "fuse.sshfs", "ceph", "glusterfs", "fuse.s3fs")
+_MEMORY = ("tmpfs", "ramfs")
 
 
 @dataclass(frozen=True, slots=True)
-class FsyncLatency:
-    """How long a small append takes until the disk has confirmed it, in milliseconds, in order measured."""
+class Drive:
+    """One disk of the machine. ``kind`` is "NVMe SSD", "SSD", "hard disk", "virtual disk", "SD card" or "array"."""
 
-    samples_ms: tuple[float, ...]
-
-    @property
-    def median_ms(self) -> float:
-        return statistics.median(self.samples_ms)
-
-    @property
-    def p95_ms(self) -> float:
-        """The 95th percentile, interpolated linearly between samples."""
-        if len(self.samples_ms) == 1:
-            return self.samples_ms[0]
-        return statistics.quantiles(self.samples_ms, n=20, method="inclusive")[-1]
+    name: str
+    kind: str
+    model: str | None
+    size_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """The disk that holds ``folder``. Sizes in bytes; None where the system does not say."""
+    """The disk that holds ``folder``. Sizes in bytes; None where the system does not say.
+
+    ``kind`` is that of the drive, or "network", "memory" or "overlay" for a filesystem that has none of its own.
+    """
 
     folder: Path
     filesystem: str | None
     total_bytes: int | None
     free_bytes: int | None
+    device: str | None = None
+    kind: str | None = None
 
 
-def read_disk(folder: Path) -> Disk:
+@dataclass(frozen=True, slots=True)
+class _Mount:
+    point: Path
+    filesystem: str
+    source: str
+    number: str
+
+
+def read_disk(folder: Path, root: Path = HERE) -> Disk:
     """Describe the disk under ``folder``, or under the nearest folder above it that exists."""
     existing = nearest_existing(folder)
+    mount = _mount_of(existing, root)
+    filesystem = mount.filesystem if mount else None
+    device, kind = _device(mount, root) if mount else (None, None)
     try:
         usage = psutil.disk_usage(str(existing))
-        total, free = int(usage.total), int(usage.free)
     except OSError:
-        return Disk(existing, _filesystem(existing), None, None)
-    return Disk(existing, _filesystem(existing), total, free)
+        return Disk(existing, filesystem, None, None, device, kind)
+    return Disk(existing, filesystem, int(usage.total), int(usage.free), device, kind)
 
 
-def measure_fsync(folder: Path, clock: Clock, writes: int = 50) -> FsyncLatency | None:
-    """Append small records to a scratch file in ``folder``, each followed by fsync, and time every one.
-
-    The journal commits in this way before an order leaves, so this is the floor of the time an order
-    takes. The file is removed afterwards. None if the folder cannot be written to.
-
-    Parameters
-    ----------
-    writes
-        How many appends; a slow disk stops after half a second with at least five.
-
-    >>> from workbench.clock import SystemClock
-    >>> len(measure_fsync(Path("."), SystemClock(), writes=5).samples_ms)
-    5
-    """
-    record = b"\0" * _WRITE_BYTES
-    samples: list[float] = []
-    try:
-        with tempfile.NamedTemporaryFile(dir=nearest_existing(folder), prefix=".fsync-") as file:
-            began = clock.monotonic()
-            for _ in range(writes):
-                start = clock.monotonic()
-                file.write(record)
-                file.flush()
-                os.fsync(file.fileno())
-                end = clock.monotonic()
-                samples.append((end - start) * 1000)
-                if end - began > _BUDGET_S and len(samples) >= _AT_LEAST:
-                    break
-    except OSError:
-        return None
-    return FsyncLatency(tuple(samples)) if samples else None
+def read_drives(root: Path = HERE) -> tuple[Drive, ...]:
+    """Every disk of the machine, whether it is mounted or not; empty where the system does not list them."""
+    found = []
+    for folder in folders(root / "sys/block"):
+        if _NOT_DISKS.match(folder.name) or not read_int(folder / "size"):
+            continue
+        sectors = read_int(folder / "size")
+        model = read_text(folder / "device/model") or read_text(folder / "device/name")
+        found.append(Drive(folder.name, _kind(folder), model, sectors * _SECTOR_BYTES if sectors else None))
+    return tuple(found)
 
 
 def nearest_existing(folder: Path) -> Path:
@@ -98,17 +84,74 @@ def nearest_existing(folder: Path) -> Path:
     return next(path for path in (absolute, *absolute.parents) if path.is_dir())
 
 
-def _filesystem(folder: Path) -> str | None:
-    """The type of the filesystem mounted closest above ``folder``, such as ext4 or apfs."""
-    try:
-        partitions = psutil.disk_partitions(all=True)
-    except OSError:
-        return None
+def _kind(drive: Path) -> str:
+    if drive.name.startswith("nvme"):
+        return "NVMe SSD"
+    if drive.name.startswith("mmcblk"):
+        return "SD card"
+    if drive.name.startswith(("md", "dm-")):
+        return "array"
+    # A hypervisor's disk calls itself rotating or not as its author pleased.
+    if drive.name.startswith(("vd", "xvd")) or "virtual" in (read_text(drive / "device/model") or "").lower():
+        return "virtual disk"
+    return {1: "hard disk", 0: "SSD"}.get(read_int(drive / "queue/rotational") or 0, "disk")
+
+
+def _mount_of(folder: Path, root: Path) -> _Mount | None:
+    """The mount closest above ``folder``. Later mounts hide earlier ones on the same point."""
     resolved = folder.resolve()
-    # Later mounts hide earlier ones on the same point, hence the last of the longest.
-    best: tuple[int, str] | None = None
-    for partition in partitions:
-        mount = Path(partition.mountpoint)
-        if resolved.is_relative_to(mount) and (best is None or len(mount.parts) >= best[0]):
-            best = (len(mount.parts), partition.fstype)
-    return best[1] or None if best else None
+    best: _Mount | None = None
+    for mount in _mounts(root):
+        above = resolved.is_relative_to(mount.point)
+        if above and (best is None or len(mount.point.parts) >= len(best.point.parts)):
+            best = mount
+    return best
+
+
+def _mounts(root: Path) -> list[_Mount]:
+    text = read_text(root / "proc/self/mountinfo")
+    if text is None:
+        return [_Mount(Path(p.mountpoint), p.fstype, p.device, "") for p in _partitions()] if root == HERE else []
+    found = []
+    for line in text.splitlines():
+        before, _, after = line.partition(" - ")
+        left, right = before.split(), after.split()
+        if len(left) >= 5 and len(right) >= 2:
+            point = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), left[4])  # a space is \040
+            found.append(_Mount(Path(point), right[0], right[1], left[2]))
+    return found
+
+
+def _partitions() -> list[psutil._ntuples.sdiskpart]:
+    try:
+        return psutil.disk_partitions(all=True)
+    except OSError:
+        return []
+
+
+def _device(mount: _Mount, root: Path) -> tuple[str | None, str | None]:
+    """The drive behind a mount and its kind. A partition, or an encrypted or logical volume, leads to its drive."""
+    if mount.filesystem in _NETWORK:
+        return mount.source, "network"
+    if mount.filesystem in _MEMORY:
+        return None, "memory"
+    if mount.filesystem == "overlay":
+        return None, "overlay"
+    block = root / "sys/class/block"
+    name = _by_number(mount.number, root) or os.path.basename(mount.source)
+    for _ in range(8):  # volumes on volumes
+        slaves = folders(block / name / "slaves")
+        if len(slaves) != 1:
+            break
+        name = slaves[0].name
+    if not (block / name).exists():
+        return (mount.source or None), None
+    if (block / name / "partition").exists():
+        name = (block / name).resolve().parent.name
+    return name, _kind(block / name)
+
+
+def _by_number(number: str, root: Path) -> str | None:
+    """The name of a device by its major and minor number; filesystems such as btrfs have numbers of their own."""
+    device = root / "sys/dev/block" / number
+    return device.resolve().name if number and device.exists() else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -20,6 +20,7 @@ from workbench.errors import (
     WorkbenchError,
     nearest,
 )
+from workbench.hardware.health import Checkup
 from workbench.jobs import promotion
 from workbench.jobs.adhoc import name_of, pipeline_of_notebook
 from workbench.jobs.binding import STRATEGY, Binding, bind
@@ -39,6 +40,10 @@ from workbench.journal.states import RunState
 from workbench.settings import account_name
 
 _BY_HAND = Origin()
+
+
+def _nothing() -> None:
+    """What is done when a run's last notebook begins, if nobody asks for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,7 @@ class Runner:
         self._watcher = watcher
         self._cancel = cancel
         self._runs = RunJournal(host.journal)
+        self._checkup = Checkup(host.settings.data_dir, host.settings.machine)
 
     def run(self, request: RunRequest) -> RunOutcome:
         """Run a pipeline for a session, or report the run that did it already.
@@ -133,6 +139,32 @@ class Runner:
             raise
         return self.start(prepared)
 
+    def run_each(self, requests: Sequence[RunRequest]) -> Iterator[RunOutcome]:
+        """Run one after the other; the first notebook of each gets ready while the last one of the run before runs.
+
+        Raises
+        ------
+        WorkbenchError
+            As :meth:`run` does; later requests have not been run.
+        """
+        ready: Prepared | None = None
+        try:
+            for number, request in enumerate(requests):
+                prepared, ready = ready, None
+                following = requests[number + 1] if number + 1 < len(requests) else None
+                if prepared is None:
+                    self._runs.reap()
+                    prepared = self.prepare(request)
+
+                def stage(following: RunRequest | None = following) -> None:
+                    nonlocal ready
+                    ready = None if following is None else self._ahead(following)
+
+                yield self.start(prepared, when_last_begins=stage)
+        finally:
+            if ready is not None:
+                self.dismiss(ready)
+
     def prepare(self, request: RunRequest) -> Prepared:
         """Check everything that can be checked before anything starts.
 
@@ -140,6 +172,8 @@ class Runner:
         ------
         ConfigError
             For anything wrong with the request, a day without a session included.
+        MachineUnfit
+            If it may order, and this machine is too sick for that.
         """
         pipeline, settings = self._pipeline(request), self._host.settings
         notebooks = {s.name: read_parameters(pipeline.notebook_path(s)) for s in pipeline.steps}
@@ -160,6 +194,7 @@ class Runner:
         may_order = any(step.orders for step in pipeline.steps)
         if may_order:
             self._check_time(key)
+            self._checkup.require_fit()
         if isinstance(request.pipeline, Path) and not may_order:
             key = replace(key, amendment=self._runs.next_repeat(key))
         elif request.amend:
@@ -196,8 +231,18 @@ class Runner:
         if prepared.steps is not None:
             prepared.steps.dismiss()
 
-    def start(self, prepared: Prepared) -> RunOutcome:
-        """Claim and run what was prepared.
+    def _ahead(self, request: RunRequest) -> Prepared | None:
+        """Get a request ready while another runs; None if that is not possible, which is told in its turn."""
+        try:
+            prepared = self.prepare(request)
+            if prepared.pipeline.steps[0].orders:  # its account may be in use
+                return prepared
+            return self.stand_by(prepared)
+        except WorkbenchError:
+            return None
+
+    def start(self, prepared: Prepared, when_last_begins: Callable[[], None] = _nothing) -> RunOutcome:
+        """Claim and run what was prepared; ``when_last_begins`` is called when the last of its notebooks has begun.
 
         Raises
         ------
@@ -220,7 +265,7 @@ class Runner:
         if not claim.mine:
             asked = json.loads(json.dumps(blotted(prepared.binding.record()), default=str))
             return RunOutcome(claim.run, already_done=True, resumed=False, others=asked != claim.run.parameters)
-        self._finish(claim.run, prepared)
+        self._finish(claim.run, prepared, when_last_begins)
         run = self._runs.run(claim.run.run_id)
         assert run is not None
         return RunOutcome(run, already_done=False, resumed=claim.resumed)
@@ -364,7 +409,7 @@ class Runner:
             key, Owner.current(), state, reason, folder=self._folder(key), origin=request.origin
         )
 
-    def _finish(self, run: RunRecord, prepared: Prepared) -> None:
+    def _finish(self, run: RunRecord, prepared: Prepared, when_last_begins: Callable[[], None]) -> None:
         """Run what is left of a run and record how it ended."""
         folder = self._host.settings.home / run.folder
         try:
@@ -373,7 +418,7 @@ class Runner:
             if prepared.steps is None:
                 unseal(folder)
                 self._runs.set_state(run.run_id, RunState.RUNNING, attempt=run.attempt)
-            steps.execute()
+            steps.execute(when_last_begins)
             self._runs.set_state(run.run_id, RunState.SUCCEEDED, exit_code=0, attempt=run.attempt)
         except BaseException as error:
             self.dismiss(prepared)

@@ -101,9 +101,10 @@ class Steps:
         self._staged: dict[str, StagedNotebook] = {}
         self._opened: GatewayThread | None = None  # of the first step, if it stands by
         self._claimed_running = False
+        self._when_last_begins: Callable[[], None] | None = None
 
-    def execute(self) -> None:
-        """Do what is not done yet, in order.
+    def execute(self, when_last_begins: Callable[[], None]) -> None:
+        """Do what is not done yet, in order; ``when_last_begins`` is called when the last notebook has begun.
 
         Raises
         ------
@@ -111,6 +112,7 @@ class Steps:
             Of the step that failed; the later ones have not run.
         """
         self._started = self._host.clock.monotonic()
+        self._when_last_begins = when_last_begins
         with self._pulse as pulse:
             try:
                 done = {s.name for s in self._runs.steps(self._run.run_id) if s.state is StepState.OK}
@@ -214,6 +216,8 @@ class Steps:
             if following is not None and following.name not in self._staged and self._pipeline.timeout_s is None:
                 with suppress(WorkbenchError):  # it is told when that step's turn has come
                     self._stage(following, ahead=True)
+            elif following is None and self._when_last_begins is not None:
+                self._when_last_begins()
         finally:
             staged.finish()
 

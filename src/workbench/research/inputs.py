@@ -221,7 +221,7 @@ def _check_volume(window: Bars) -> None:
 
 def _warm_up_lacking(strategy: Strategy, signals: Bars, window: Bars) -> int:
     """How many sessions at the start of the window have fewer bars than the strategy looks back on."""
-    needed = strategy.lookback_sessions()
+    needed = strategy.warm_up_sessions
     if len(signals) < needed:
         raise DataError(
             f"{type(strategy).__name__} needs {needed} sessions of bars to decide, and there are {len(signals)}, "

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 METRICS = ("total_return", "sharpe_per_session", "sortino", "max_drawdown", "trades", "win_rate", "exposure")
 COLUMNS = (
     *("sweep_id", "part", "at", "strategy", "data", "symbols", "first_session", "last_session", "snapshot"),
-    *("parameters", *METRICS, "sessions", "engine", "assumptions"),
+    *("parameters", *METRICS, "flag", "sessions", "engine", "assumptions"),
 )
 _DIGEST = 16
 
@@ -102,7 +102,7 @@ class TrialLedger:
             One row per combination, indexed by the parameters that vary (the index carries their names), or with
             an unnamed index of one row where none does. Columns as in :data:`METRICS`; what is not known is NaN.
             ``sharpe_per_session`` is the mean over the standard deviation of the returns per session, *not*
-            annualised; ``max_drawdown`` is zero or negative.
+            annualised; ``max_drawdown`` is zero or negative. A column ``flag`` may say what makes a trial worthless.
         at
             The moment, timezone-aware.
         part
@@ -141,13 +141,14 @@ class TrialLedger:
         return found.assign(at=found["at"].dt.tz_localize("UTC"))
 
     def sweep(self, sweep_id: str, strategy: str, symbols: Iterable[str]) -> pd.DataFrame:
-        """What is on record of one study, indexed by the number of the combination, columns :data:`METRICS`."""
-        metrics = ", ".join(METRICS)
+        """What is on record of one study, by the number of the combination: :data:`METRICS` and ``flag``."""
+        metrics = ", ".join([*METRICS, "flag"])
         query = f'SELECT part + row AS number, {metrics} FROM parts WHERE sweep_id = ? ORDER BY number, "at"'
         found = self._ask(query, strategy, symbols, [sweep_id], name=f"{sweep_id}-*.parquet")
         if found is None:
-            return pd.DataFrame(columns=list(METRICS), index=pd.Index([], dtype="int64", name="number"), dtype=float)
-        return found.drop_duplicates("number").set_index("number").astype(float)
+            found = pd.DataFrame(columns=["number", *METRICS, "flag"])
+        found = found.drop_duplicates("number").set_index("number")
+        return found.astype({name: float for name in METRICS})
 
     def count(self, strategy: str, symbols: Iterable[str] | None = None) -> int:
         """How many different parameter combinations of a strategy were ever tried on a set of symbols.
@@ -319,6 +320,8 @@ def _table(trials: pd.DataFrame, study: Study, at: datetime, part: int) -> pa.Ta
     for name in METRICS:
         values = trials[name].to_numpy(dtype=float)
         columns[name] = pa.array(values, pa.float64(), mask=np.isnan(values))
+    flags = trials["flag"].tolist() if "flag" in trials.columns else [""] * len(trials)
+    columns["flag"] = pa.array(flags, pa.string())
     return pa.table({name: columns[name] for name in COLUMNS})
 
 

@@ -29,9 +29,10 @@ class Strategy(BaseModel, ABC):
         Zero means out; never NaN. Row t may use only rows up to t.
         """
 
-    def lookback_sessions(self) -> int:
+    @property
+    def warm_up_sessions(self) -> int:
         """How many sessions of bars a decision needs, its own included; a strategy that looks back says so.
 
-        A backtest with fewer is refused, and one whose first sessions have fewer is told so in its flags.
+        A backtest or a sweep with fewer is refused, and one whose first sessions have fewer is told so.
         """
         return 1

@@ -31,10 +31,6 @@ class Momentum(Strategy):
     lookback: int = Field(126, ge=2, description="sessions over which the return is measured")
     top: int = Field(2, ge=1, description="names held at most")
 
-    def lookback_sessions(self) -> int:
-        """See :meth:`Strategy.lookback_sessions`: a return over N sessions needs N + 1 closes."""
-        return self.lookback + 1
-
     def weights(self, bars: Bars) -> pd.DataFrame:
         """See :meth:`Strategy.weights`; rows before ``lookback`` sessions of history are all zero."""
         close = bars.close.sort_index(axis="columns")
@@ -48,3 +44,8 @@ class Momentum(Strategy):
         np.put_along_axis(held, order[:, : self.top], True, axis=1)
         weights = np.where(held & eligible, 1.0 / self.top, 0.0)
         return pd.DataFrame(weights, index=close.index, columns=close.columns)[list(bars.close.columns)]
+
+    @property
+    def warm_up_sessions(self) -> int:
+        """A return over N sessions needs N + 1 closes."""
+        return self.lookback + 1

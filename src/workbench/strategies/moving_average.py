@@ -11,7 +11,7 @@ from workbench.data.bars import Bars
 from workbench.strategies.base import Strategy
 
 # Rolling sums carry rounding noise of about 1e-15 of the price; a lead below this share of it is noise.
-_NOISE = 1e-12
+NOISE = 1e-12
 
 
 class MovingAverageCrossover(Strategy):
@@ -39,14 +39,15 @@ class MovingAverageCrossover(Strategy):
             raise PydanticCustomError("not_above_fast", "must be above fast, which is {fast}", {"fast": fast})
         return slow
 
-    def lookback_sessions(self) -> int:
-        """See :meth:`Strategy.lookback_sessions`."""
-        return self.slow
-
     def weights(self, bars: Bars) -> pd.DataFrame:
         """See :meth:`Strategy.weights`; rows before ``slow`` sessions of history are all zero."""
         fast = bars.close.rolling(self.fast).mean().to_numpy()
         slow = bars.close.rolling(self.slow).mean().to_numpy()
-        held = fast > slow * (1.0 + _NOISE)  # NaN compares false
+        held = fast > slow * (1.0 + NOISE)  # NaN compares false
         weights = np.where(held, 1.0 / max(len(bars.symbols), 1), 0.0)
         return pd.DataFrame(weights, index=bars.close.index, columns=bars.close.columns)
+
+    @property
+    def warm_up_sessions(self) -> int:
+        """Those of the longer average."""
+        return self.slow

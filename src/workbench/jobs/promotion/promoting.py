@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +25,9 @@ from workbench.jobs.nbtest import NotebookTest, run_tests
 from workbench.jobs.parameters import read_cells, read_parameters, source_of
 from workbench.jobs.pipelines import Pipeline, load_pipeline, pipeline_names
 from workbench.jobs.promotion import Pins, code_of, differences, lock_file, lock_table, pins, read_pins, strategies_of
-from workbench.jobs.promotion.lookahead import Lookahead, check_lookahead
 from workbench.jobs.promotion.tables import to_toml
 from workbench.jobs.provenance import provenance
+from workbench.research.honesty.lookahead import Lookahead, check_lookahead
 from workbench.settings import Settings
 
 if TYPE_CHECKING:
@@ -335,8 +335,18 @@ def _record(
         {"notebook": test.notebook.name, "cells": test.cells, "compared": test.compared, "seconds": test.seconds}
         for test in tests
     ]
-    looked = {name: asdict(look) for name, look in check.found.items()}
-    table["lookahead"] = {name: {k: v for k, v in look.items() if k != "fault"} for name, look in looked.items()}
+    table["lookahead"] = {
+        name: {
+            "sessions": look.sessions,
+            "cuts": look.cuts,
+            "futures": look.futures,
+            "parameter_sets": len(look.parameters),
+            "markets": list(look.markets),
+            "not_exercised": list(look.paths.missed),
+            "cautions": list(look.cautions),
+        }
+        for name, look in check.found.items()
+    }
     return _HEAD.format(name=pipeline.name) + to_toml(table)
 
 

@@ -1,0 +1,113 @@
+"""Look-ahead checks and verdicts on the lake's data; what a verdict tries goes into the trial ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.app.workbench import Workbench
+    from workbench.data.bars import Bars
+    from workbench.research.honesty.lookahead import Lookahead
+    from workbench.research.honesty.verdict import Verdict
+    from workbench.strategies.base import Strategy
+
+Progress = Callable[[list[Any]], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A strategy, and the data it is asked about."""
+
+    strategy: Strategy
+    total: Bars
+    raw: Bars
+    actions: pd.DataFrame
+    first: date
+    last: date
+
+
+def ask(
+    workbench: Workbench,
+    strategy: str | Strategy,
+    parameters: Mapping[str, object],
+    symbols: Sequence[str] | None,
+    start: date | str | None,
+    end: date | str | None,
+) -> Question:
+    """Read what a strategy is to be judged on, from one snapshot of the lake.
+
+    Raises
+    ------
+    DataError
+        If a symbol is unknown, or there are no bars in the window.
+    ConfigError
+        If the strategy or a parameter is wrong, or a date is none.
+    """
+    from workbench.app.workbench import as_date
+
+    made = workbench.strategy(strategy, **parameters) if isinstance(strategy, str) else strategy
+    first, last = as_date(start), as_date(end)
+    if first is not None and last is not None and first > last:
+        raise DataError(f"no sessions from {first} to {last}: the window ends before it begins")
+    until = min((day for day in (last, workbench.visible_until) if day is not None), default=None)
+    lake = workbench.lake
+    snapshot = workbench.data_snapshot or lake.snapshot()
+    names = list(symbols) if symbols else None
+    total = lake.bars(names, end=until, adjustment="total", snapshot=snapshot)
+    raw = lake.bars(names, end=until, adjustment="raw", snapshot=snapshot)
+    begin = first or raw.sessions[0].date()
+    if not len(raw.between(begin, None)):
+        raise DataError(
+            f"no sessions from {begin} to {until or 'the last'}",
+            hint=f"the bars cover {raw.sessions[0]:%Y-%m-%d} to {raw.sessions[-1]:%Y-%m-%d}",
+        )
+    final = raw.sessions[-1].date()
+    actions = lake.actions(raw.symbols, start=begin, end=final, snapshot=snapshot)
+    return Question(made, total, raw, actions, begin, final)
+
+
+def lookahead(question: Question, *, cuts: int | None, seed: int, progress: Progress) -> Lookahead:
+    """Check a strategy for look-ahead on the window that was asked about."""
+    from workbench.research.honesty.lookahead import check_lookahead
+
+    bars = question.total.between(question.first, question.last)
+    return check_lookahead(question.strategy, bars, cuts=cuts, seed=seed, progress=progress)
+
+
+def verdict(
+    workbench: Workbench, question: Question, *, grid: Sequence[Strategy], seed: int, progress: Progress
+) -> Verdict:
+    """Judge a strategy with every trial that the ledger has, and put those of the verdict on record."""
+    from workbench.research.honesty.counting import trial_table
+    from workbench.research.honesty.verdict import verdict as judge
+    from workbench.research.trials import Study, study_id
+
+    assumed = workbench.assumptions
+    made = judge(
+        question.strategy, question.total, question.raw, question.actions, start=question.first, end=question.last,
+        assumptions=assumed, grid=grid, ledger=workbench.trials, seed=seed, progress=progress,
+    )  # fmt: skip
+    parameters = made.trials.parameters.to_dict("list")
+    common = {
+        "strategy": made.strategy,
+        "symbols": made.symbols,
+        "first_session": made.first,
+        "last_session": made.last,
+        "snapshot": made.snapshot,
+        "assumptions": asdict(assumed),
+    }
+    study = Study(
+        sweep_id=study_id(kind="verdict", parameters=parameters, **common),
+        sessions=len(made.result.equity),
+        engine=made.result.engine,
+        **common,  # type: ignore[arg-type]  # each as the study has it
+    )
+    workbench.trials.add(trial_table(made.trials), study, at=workbench.clock.now())
+    return made

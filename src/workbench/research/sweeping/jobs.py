@@ -1,0 +1,219 @@
+"""What is computed for a range of combinations, here or on another machine: a job is sent once, ranges many times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from workbench.errors import DataError
+from workbench.research.inputs import WEIGHT_DECIMALS
+from workbench.research.sweeping.grid import Grid, Numbers, words
+from workbench.research.sweeping.kernels import SUMS, Rules
+from workbench.research.sweeping.window import Array, Window
+from workbench.strategies.base import Strategy
+from workbench.strategies.moving_average import NOISE, MovingAverageCrossover
+
+_LANES_IN_CHUNK = 1024
+_CELLS_IN_CHUNK = 2_000_000  # of sessions x symbols x combinations: some tenths of a second
+_AVERAGES_BYTES = 1 << 30
+
+
+class Job(Protocol):
+    """A part of a sweep that can be computed range by range, by several threads or processes."""
+
+    @property
+    def chunk(self) -> int:
+        """Combinations that are computed at a time."""
+        ...
+
+    def run(self, numbers: Numbers) -> Array:
+        """The sums of some combinations, by their numbers in the grid: combinations x :data:`SUMS`."""
+        ...
+
+    def writable(self) -> Job:
+        """The same job with arrays that may be written to; a copy is made of those that may not."""
+        ...
+
+
+@dataclass(frozen=True)
+class StrategyJob:
+    """Any strategy: weights in Python, everything after them compiled. One combination's weights are in memory."""
+
+    grid: Grid
+    window: Window
+    rules: Rules
+    chunk: int
+
+    def run(self, numbers: Numbers) -> Array:
+        from workbench.research.sweeping.kernels import simulate
+
+        window = self.window
+        sums = np.zeros((len(numbers), SUMS))
+        traded_on = ~np.isnan(window.closes)
+        for row, strategy in enumerate(self.grid.strategies(numbers)):
+            weights = weights_of(strategy, window, whole_shares=self.rules.lot > 0.0)
+            simulate(
+                weights, window.prices, window.marks, traded_on, window.due, window.lag, self.rules, sums[row]
+            )  # fmt: skip
+        return sums
+
+    def writable(self) -> StrategyJob:
+        return replace(self, window=self.window.writable())
+
+
+@dataclass(frozen=True)
+class CrossoverJob:
+    """Moving-average crossovers of one symbol: compiled as a whole, many combinations side by side.
+
+    ``averages`` are sessions x ``windows``, the moving averages of the close over each window.
+    """
+
+    grid: Grid
+    window: Window
+    rules: Rules
+    windows: npt.NDArray[np.int64]
+    averages: Array
+    chunk: int = _LANES_IN_CHUNK
+
+    def run(self, numbers: Numbers) -> Array:
+        from workbench.research.sweeping.kernels import crossovers
+
+        window, sums = self.window, np.zeros((len(numbers), SUMS))
+        fast, slow = self._column("fast", numbers), self._column("slow", numbers)
+        prices, closes, marks = window.prices[:, 0], window.closes[:, 0], window.marks[:, 0]
+        crossovers(
+            self.averages, fast, slow, NOISE, 1.0, prices, closes, marks, window.due, window.lag, self.rules, sums
+        )  # fmt: skip
+        return sums
+
+    def writable(self) -> CrossoverJob:
+        return replace(self, window=self.window.writable(), averages=np.require(self.averages, requirements="W"))
+
+    def _column(self, name: str, numbers: Numbers) -> npt.NDArray[np.uint64]:
+        """Where the averages of a parameter are, by combination."""
+        names = list(self.grid.values)
+        if name not in names:
+            place = np.full(len(numbers), np.searchsorted(self.windows, self.grid.held[name]))
+        else:
+            places = np.searchsorted(self.windows, self.grid.values[name])
+            place = places[np.unravel_index(numbers, self.grid.shape)[names.index(name)]]
+        return place.astype(np.uint64)
+
+
+def load_loops(grid: Grid, window: Window, rules: Rules) -> None:
+    """Compile the loops of a grid, or load them from numba's cache, by running them on next to nothing."""
+    one, flags = np.ones((1, 1)), np.ones(1, dtype=np.bool_)
+    if _is_crossover(grid, window):
+        from workbench.indicators._loops import moving_averages
+        from workbench.research.sweeping.kernels import crossovers
+
+        moving_averages(one[:, 0], np.ones(1, dtype=np.int64), np.empty((1, 1)))
+        first = np.zeros(1, dtype=np.uint64)
+        column, sums = one[:, 0], np.zeros((1, SUMS))
+        crossovers(one, first, first, NOISE, 1.0, column, column, column, flags, 1, rules, sums)
+    else:
+        from workbench.research.sweeping.kernels import first_fault, simulate
+
+        first_fault(one, one, 1.0)
+        simulate(one, one, one, one > 0.0, flags, 1, rules, np.zeros(SUMS))
+
+
+def job_of(grid: Grid, window: Window, rules: Rules) -> Job:
+    """The fastest way to compute a grid.
+
+    Raises
+    ------
+    DataError
+        If a combination needs more sessions than the bars have.
+    """
+    if _is_crossover(grid, window):
+        widths = np.unique([*_used(grid, "fast"), *_used(grid, "slow")]).astype(np.int64)
+        _check_warm_up(grid, window, int(widths[-1]), "slow")
+        if widths.size * len(window.sessions) * 8 <= _AVERAGES_BYTES:
+            return CrossoverJob(grid, window, rules, widths, _averages(window, widths))
+    cells = window.closes.size
+    return StrategyJob(grid, window, rules, chunk=int(np.clip(_CELLS_IN_CHUNK // cells, 1, 1024)))
+
+
+def weights_of(strategy: Strategy, window: Window, *, whole_shares: bool) -> Array:
+    """The weights of a strategy in the window, checked; rounded to 9 decimals where shares are whole.
+
+    Raises
+    ------
+    DataError
+        If the bars are too few, or a weight cannot be traded; names strategy, symbol and session.
+    """
+    from workbench.research.sweeping.kernels import first_fault
+
+    name = repr(strategy)
+    if strategy.warm_up_sessions > len(window.signals):
+        raise DataError(_too_few(name, strategy.warm_up_sessions, window))
+    frame = strategy.weights(window.signals)
+    close = window.signals.close
+    if (
+        not isinstance(frame, pd.DataFrame)
+        or not frame.index.equals(close.index)
+        or not frame.columns.equals(close.columns)
+    ):
+        raise DataError(f"{name} returned other sessions or symbols than its bars have")
+    rows = len(window.sessions)
+    weights = np.ascontiguousarray(frame.to_numpy(dtype=float)[-rows:])
+    if whole_shares:
+        weights = np.round(weights, WEIGHT_DECIMALS)
+    fault, row, column = first_fault(weights, window.closes, 1.0 + len(window.symbols) * 10.0**-WEIGHT_DECIMALS)
+    if fault:
+        raise DataError(_fault(fault, name, weights, window, row, column))
+    return weights
+
+
+def _is_crossover(grid: Grid, window: Window) -> bool:
+    return grid.kind is MovingAverageCrossover and len(window.symbols) == 1
+
+
+def _fault(fault: int, name: str, weights: Array, window: Window, row: int, column: int) -> str:
+    day, symbol = f"{window.sessions[row]:%Y-%m-%d}", window.symbols[column]
+    value = weights[row, column]
+    if fault == 1:
+        return f"{symbol} on {day}: weight given by {name} is not a finite number: {value:g}"
+    if fault == 2:
+        return f"{symbol} on {day}: weight given by {name} is negative ({value:g}); a sweep has no short positions"
+    if fault == 3:
+        return f"{symbol} on {day}: has no price, but its weight given by {name} is {value:g}"
+    return f"weights of {name} sum to {weights[row].sum():g} on {day}; a sweep does not borrow"
+
+
+def _used(grid: Grid, name: str) -> npt.NDArray[Any]:
+    """The values of a parameter in the combinations that the strategy accepts."""
+    names = list(grid.values)
+    if name not in names:
+        return np.array([grid.held[name]])
+    places = np.unravel_index(grid.allowed, grid.shape)[names.index(name)]
+    return np.array([grid.values[name][at] for at in np.unique(places)])
+
+
+def _averages(window: Window, widths: npt.NDArray[np.int64]) -> Array:
+    """Moving averages by session and width, of the window's sessions."""
+    from workbench.indicators._loops import moving_averages
+
+    close = np.ascontiguousarray(window.signals.close.to_numpy(dtype=float)[:, 0])
+    out = np.empty((len(close), len(widths)))
+    moving_averages(close, widths, out)
+    return out[-len(window.sessions) :]
+
+
+def _check_warm_up(grid: Grid, window: Window, needed: int, name: str) -> None:
+    if needed > len(window.signals):
+        raise DataError(_too_few(f"{grid.kind.__name__} {words({name: needed})}", needed, window))
+
+
+def _too_few(what: str, needed: int, window: Window) -> str:
+    bars = window.signals
+    return (
+        f"too few bars: {what} needs {needed} sessions, and {', '.join(window.symbols[:3])}"
+        f"{' and others' if len(window.symbols) > 3 else ''} have {len(bars)}"
+        f" ({bars.sessions[0]:%Y-%m-%d} to {bars.sessions[-1]:%Y-%m-%d})"
+    )

@@ -1,0 +1,115 @@
+"""Working through the combinations: on this machine's cores or on a cluster, in chunks, with an end at any time."""
+
+# distributed has no types
+# mypy: disable-error-code="no-untyped-call"
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.hardware.cgroups import read_limits
+from workbench.research.sweeping.grid import Numbers
+from workbench.research.sweeping.jobs import Job
+from workbench.research.sweeping.window import Array
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+Range = tuple[int, int]
+Computed = Generator[tuple[Range, Array]]
+_TASKS_PER_WORKER = 2  # chunks given out ahead
+_CHUNKS_PER_TASK = 8  # a cluster needs some milliseconds for each task
+
+
+def cores() -> int:
+    """How many cores this process may use: its affinity, and what the control groups allow."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = read_limits().cpus
+    return max(1, allowed if limit is None else min(allowed, int(np.ceil(limit))))
+
+
+def chunks_of(ranges: list[Range], size: int) -> list[Range]:
+    """Cut ranges into chunks of at most ``size``.
+
+    >>> chunks_of([(0, 5), (7, 8)], 2)
+    [(0, 2), (2, 4), (4, 5), (7, 8)]
+    """
+    return [(at, min(at + size, last)) for first, last in ranges for at in range(first, last, size)]
+
+
+def missing(done: Numbers, total: int) -> list[Range]:
+    """The ranges of 0..total that are not done.
+
+    >>> missing(np.array([2, 3, 5]), 8)
+    [(0, 2), (4, 5), (6, 8)]
+    """
+    open_ = np.ones(total + 2, dtype=np.int8)
+    open_[[0, -1]] = 0
+    open_[done + 1] = 0
+    edges = np.diff(open_)
+    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    return list(zip(starts.tolist(), ends.tolist(), strict=True))
+
+
+def compute(job: Job, numbers: Numbers, ranges: list[Range], client: Client | None) -> Computed:
+    """The sums of chunks of combinations, as they are done.
+
+    When the caller stops, what is being computed is waited for or cancelled, and nothing is left running.
+    """
+    if client is None:
+        return _on_threads(job, numbers, chunks_of(ranges, job.chunk))
+    return _on_cluster(job, numbers, chunks_of(ranges, job.chunk * _CHUNKS_PER_TASK), client)
+
+
+def _on_threads(job: Job, numbers: Numbers, chunks: list[Range]) -> Computed:
+    waiting, running = deque(chunks), dict[Future[Array], Range]()
+    workers = min(cores(), len(chunks))
+    pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="sweep")
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers * _TASKS_PER_WORKER:
+                chunk = waiting.popleft()
+                running[pool.submit(job.run, numbers[slice(*chunk)])] = chunk
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(done), done.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _on_cluster(job: Job, numbers: Numbers, chunks: list[Range], client: Client) -> Computed:
+    from distributed import as_completed
+
+    # Sent to every worker once; a task carries the numbers of its combinations only.
+    sent = client.scatter(job, broadcast=True, hash=False)
+    waiting, running = deque(chunks), dict[Any, Range]()
+    workers = sum(client.nthreads().values())
+
+    def submit() -> Any:
+        chunk = waiting.popleft()
+        future = client.submit(_run, sent, numbers[slice(*chunk)], pure=False)
+        running[future] = chunk
+        return future
+
+    ahead = max(1, workers * _TASKS_PER_WORKER)
+    try:
+        results = as_completed([submit() for _ in range(min(ahead, len(waiting)))])
+        for done in results:
+            chunk = running.pop(done)
+            sums = done.result()
+            if waiting:
+                results.add(submit())
+            yield chunk, sums
+    finally:
+        client.cancel(list(running))
+        sent.release()
+
+
+def _run(job: Job, numbers: Numbers) -> Array:
+    """What a worker does. Arrays that came over the wire may be read-only, which compiled code takes for a new type."""
+    return job.writable().run(numbers)

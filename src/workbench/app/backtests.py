@@ -40,7 +40,6 @@ def backtest(
         raise DataError("the lake has no bars", hint="`workbench data load` loads the sample")
     names = list(symbols) if symbols else known
     read = [*names, benchmark] if isinstance(benchmark, str) and benchmark not in names else names
-    end = min(end, workbench._session) if end and workbench._session else end or workbench._session
     total = lake.bars(read, end=end, adjustment="total", snapshot=snapshot)
     raw = lake.bars(names, end=end, adjustment="raw", snapshot=total.snapshot)
     actions = lake.actions(names, end=end, snapshot=total.snapshot)

@@ -24,6 +24,7 @@ import pandas as pd
 from measurement import Measurement
 
 from workbench.calendars import calendar
+from workbench.data.adjust import adjust
 from workbench.data.dataset import Dataset, no_actions
 from workbench.data.lake import Lake
 from workbench.research import Assumptions, BacktestResult, backtest, compare
@@ -40,12 +41,14 @@ HOW: dict[str, Any] = {"lookback": 126, "top": 5}
 WHOLE = """
 import sys
 from pathlib import Path
+from workbench.data.adjust import adjust
 from workbench.data.lake import Lake
 from workbench.research import Assumptions, backtest
 from workbench.strategies import load
 lake = Lake(Path(sys.argv[1]))
-total, raw = (lake.bars(None, adjustment=name) for name in ("total", "raw"))
-made = backtest(load("momentum", {"lookback": 126, "top": 5}), total, raw, lake.actions(None), engine=sys.argv[2])
+raw, actions = lake.bars(None, adjustment="raw"), lake.actions(None)
+total = adjust(raw, actions, "total")
+made = backtest(load("momentum", {"lookback": 126, "top": 5}), total, raw, actions, engine=sys.argv[2])
 print(repr(made.metrics["final_equity_usd"]))
 """
 EXTENSION = """
@@ -119,8 +122,8 @@ def _dataset(frames: dict[str, pd.DataFrame]) -> Dataset:
 
 
 def _from_lake(lake: Lake, engine: str, progress: Callable[..., Iterable[Any]] | None = None) -> BacktestResult:
-    total, raw = (lake.bars(SYMBOLS, adjustment=adjustment) for adjustment in ("total", "raw"))
-    strategy, actions = load("momentum", HOW), lake.actions(SYMBOLS)
+    raw, actions, strategy = lake.bars(SYMBOLS, adjustment="raw"), lake.actions(SYMBOLS), load("momentum", HOW)
+    total = adjust(raw, actions, "total")
     return backtest(strategy, total, raw, actions, engine=engine, progress=progress)  # type: ignore[arg-type]
 
 

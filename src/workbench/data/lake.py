@@ -66,6 +66,7 @@ class Lake:
         self._jitter = jitter
         self._patience_s = patience_s
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._symbols: dict[int | None, list[str]] = {}
 
     def __enter__(self) -> Lake:
         return self
@@ -128,7 +129,12 @@ class Lake:
 
     def symbols(self, snapshot: int | None = None) -> list[str]:
         """Every symbol with bars, sorted."""
-        return [str(row[0]) for row in self._rows(f"SELECT DISTINCT symbol FROM {_at('bars', snapshot)} ORDER BY 1")]
+        if snapshot in self._symbols:
+            return list(self._symbols[snapshot])
+        found = [str(row[0]) for row in self._rows(f"SELECT DISTINCT symbol FROM {_at('bars', snapshot)} ORDER BY 1")]
+        if snapshot is not None:  # a snapshot never changes
+            self._symbols[snapshot] = found
+        return list(found)
 
     def coverage(self, symbols: Sequence[str] | None = None, snapshot: int | None = None) -> pd.DataFrame:
         """The ``first`` and ``last`` session (datetime64) and number of ``rows``, indexed by symbol.

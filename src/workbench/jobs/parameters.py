@@ -17,6 +17,7 @@ import re
 import tokenize
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -128,12 +129,18 @@ def read_parameters(notebook: Path) -> NotebookParameters:
     if not tagged:
         return NotebookParameters(notebook.name, create_model("Parameters"), {}, (), tagged=False)
     number, cell = tagged[0]
-    return _Cell(notebook.name, number, source_of(cell)).parameters()
+    return _declared(notebook.name, number, source_of(cell))
 
 
 def declared_names(notebooks: Iterable[Path]) -> list[str]:
     """The names that any of the notebooks declares, in order of appearance, each once."""
     return list(dict.fromkeys(name for notebook in notebooks for name in read_parameters(notebook).names))
+
+
+@lru_cache(maxsize=64)
+def _declared(notebook: str, number: int, source: str) -> NotebookParameters:
+    """The same source declares the same: a replay asks again for every session."""
+    return _Cell(notebook, number, source).parameters()
 
 
 class _Cell:

@@ -272,6 +272,7 @@ def _papermill() -> Any:
 
         import workbench.jobs.engine.execution  # noqa: F401  # so that the first run does not pay for it
     papermill.engines.papermill_engines.register("workbench", WorkbenchEngine)
+    papermill.execute.write_ipynb = _write_to(papermill.iorw.write_ipynb)
     logger = logging.getLogger("papermill")
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())  # parameters were checked; its guesses are noise
@@ -291,6 +292,11 @@ FORMAT_CHECKS = (
     "uri_template",
     "webcolors",
 )
+
+
+def _write_to(write: Callable[[Any, str | None], None]) -> Callable[[Any, str | None], None]:
+    """The last write of papermill; where there is nowhere to write to, it would make the text all the same."""
+    return lambda nb, path: None if path is None else write(nb, path)
 
 
 def imports_without(*names: str) -> AbstractContextManager[None]:

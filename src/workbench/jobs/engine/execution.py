@@ -358,7 +358,7 @@ class _Execution:
         if every > 0 and self._client.changed and self._job.clock.monotonic() - self._record.saved >= every:
             self._client.changed = False
             self._client.outputs.settle()
-            self._record.save()
+            self._record.save(pretty=False)
 
     def _stopped(self) -> JobError:
         return self._located(self._stop.result())

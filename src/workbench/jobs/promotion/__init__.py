@@ -13,6 +13,7 @@ import json
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -303,13 +304,18 @@ def _collect(folder: Path, name: str, sources: dict[str, str]) -> None:
     if name in sources or name == "base" or not file.is_file():
         return
     sources[name] = file.read_text(encoding="utf-8")
+    for imported in _imported(sources[name]):
+        _collect(folder, imported, sources)
+
+
+@lru_cache(maxsize=256)
+def _imported(source: str) -> tuple[str, ...]:
+    """The modules of the strategies' folder that a source imports; a replay asks again for every session."""
     try:
-        tree = ast.parse(sources[name])
+        tree = ast.parse(source)
     except SyntaxError:
-        return  # the hash of what cannot be imported is as good as any: the promotion's tests refuse it
-    for node in ast.walk(tree):
-        for imported in _imports(node):
-            _collect(folder, imported, sources)
+        return ()  # the hash of what cannot be imported is as good as any: the promotion's tests refuse it
+    return tuple(imported for node in ast.walk(tree) for imported in _imports(node))
 
 
 def _imports(node: ast.AST) -> Iterator[str]:

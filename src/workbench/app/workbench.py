@@ -304,12 +304,13 @@ class Workbench:
         """
         from workbench.app import backtests
 
+        ends = [day for day in (as_date(end), self._session) if day is not None]
         return backtests.backtest(
             self,
             backtests.resolve(strategy, parameters),
             symbols,
             as_date(start),
-            as_date(end),
+            min(ends, default=None),
             engine=engine,
             benchmark=benchmark,
             assumptions=assumptions or self.assumptions,

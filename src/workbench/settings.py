@@ -140,7 +140,8 @@ class ScheduleSettings(_Section):
     """The scheduler: when it gets a job ready, how many run side by side, how long one may take to stop."""
 
     warm_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 60.0
-    side_by_side: Annotated[int, Field(ge=1, le=64)] = 4  # jobs without orders; those of one account go in turn
+    # Jobs without orders, those of one account go in turn; none is what the machine carries.
+    side_by_side: Annotated[int, Field(ge=1, le=64)] | None = None
     stop_s: Seconds = 30.0
     look_s: Seconds = 2.0
 

@@ -21,7 +21,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_job_that_may_order_is_refused_in_one_line(home: Path) -> None:
-    done = workbench(home, "run", "daily", "--session", "2013-03-01", **FULL_DISK)
+    done = workbench(home, "run", "daily", "--session", "2013-03-01", "--allow-dirty", **FULL_DISK)
     assert done.returncode == 71
     assert done.stdout == ""
     [line] = done.stderr.splitlines()
@@ -33,7 +33,17 @@ def test_a_job_that_may_order_is_refused_in_one_line(home: Path) -> None:
 
 def test_a_scheduled_job_is_rejected_on_record(home: Path) -> None:
     moment = "2013-03-01T21:30:00+00:00"
-    asked = ["run", "daily", "--session", "2013-03-01", "--trigger", "schedule", "--scheduled-at", moment]
+    asked = [
+        "run",
+        "daily",
+        "--session",
+        "2013-03-01",
+        "--trigger",
+        "schedule",
+        "--scheduled-at",
+        moment,
+        "--allow-dirty",
+    ]
     assert workbench(home, *asked, **FULL_DISK).returncode == 71
     [run] = json.loads(workbench(home, "runs", "--json").stdout)
     assert run["state"] == "rejected"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hardware.machines import LAPTOP, POD, plant
 
+from workbench.cli.schedule_run import limits_of
 from workbench.clock import ManualClock
 from workbench.errors import DataError
 from workbench.hardware.advice import Advice, advise, advise_costs
@@ -26,7 +27,7 @@ from workbench.hardware.network import Interface, Network, Route
 from workbench.hardware.profile import HardwareProfile, profile
 from workbench.hardware.sensors import Power, Sensors, Temperature
 from workbench.hardware.timekeeping import ClockState
-from workbench.settings import MachineSettings, PriceSettings
+from workbench.settings import MachineSettings, PriceSettings, ScheduleSettings, Settings
 
 GIB = 2**30
 NOW = datetime(2026, 6, 1, 14, 30, tzinfo=UTC)
@@ -54,8 +55,8 @@ def advice(found: HardwareProfile, measured: Capability = MEASURED, **limits: An
     ("cores", "memory", "workers", "jobs"),
     [
         (8, 32 * GIB, 8, 16),
-        (16, 4 * GIB, 3, 7),  # 3 GiB of work: a worker wants 1 GiB, a job 400 MiB
-        (1.5, 2 * GIB, 1, 2),  # 1 GiB of work
+        (16, 4 * GIB, 3, 12),  # 3 GiB of work: a worker wants 1 GiB, a job 256 MiB
+        (1.5, 2 * GIB, 1, 3),  # 1 GiB of work, two jobs a core
         (64, 512 * GIB, 64, 64),
         (0.5, GIB // 2, 1, 1),  # never none
     ],
@@ -68,8 +69,15 @@ def test_workers_fit_the_cores_and_the_memory(cores: float, memory: int, workers
 
 def test_a_pod_takes_the_defaults_of_its_limits(tmp_path: Path) -> None:
     found = defaults_here(plant(POD, tmp_path))  # 1.5 cores and 2 GiB of a node of 64 and 252
-    assert (found.workers, found.side_by_side) == (1, 2)
+    assert (found.workers, found.side_by_side) == (1, 3)
     assert found.memory_per_worker_bytes == GIB
+
+
+def test_a_setting_of_the_user_beats_the_budget(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, config_file=tmp_path / "workbench.toml")
+    assert limits_of(settings).side_by_side == defaults_here().side_by_side
+    own = settings.model_copy(update={"schedule": ScheduleSettings(side_by_side=7)})
+    assert limits_of(own).side_by_side == 7
 
 
 def test_the_universe_is_what_memory_holds() -> None:

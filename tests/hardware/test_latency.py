@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from support.hosts import Host, TimeServer, answer, closed_port
 from workbench.clock import ManualClock, SystemClock
 from workbench.errors import ConfigError
 from workbench.hardware.latency import Timing, alarms, measure_latency, nearest, summarize
+from workbench.hardware.network import address_of
 from workbench.hardware.probe import Target, Try, attempt, parse_target
 from workbench.hardware.sntp import ask_time
 
@@ -46,6 +48,7 @@ def at(host: Host, scheme: str = "http", name: str = "127.0.0.1") -> Target:
         ("paper-api.alpaca.markets", ("https", "paper-api.alpaca.markets", 443, "/")),
         ("https://paper-api.alpaca.markets/v2/clock", ("https", "paper-api.alpaca.markets", 443, "/v2/clock")),
         ("wss://stream.data.alpaca.markets/v2/iex", ("https", "stream.data.alpaca.markets", 443, "/v2/iex")),
+        ("https://venue.example/clock?tz=utc", ("https", "venue.example", 443, "/clock?tz=utc")),
         ("http://127.0.0.1:8765", ("http", "127.0.0.1", 8765, "/")),
         ("example.com:80", ("http", "example.com", 80, "/")),
         ("127.0.0.1:4002", ("tcp", "127.0.0.1", 4002, "/")),
@@ -181,6 +184,14 @@ def test_the_connection_leaves_by_the_source_address() -> None:
         assert attempt(target, CLOCK, timeout_s=5).failed_at is None
     assert host.callers == ["127.0.0.7"]
     assert target.label == f"http://127.0.0.1:{host.port} from 127.0.0.7"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the loopback interface has another name")
+def test_a_source_may_be_an_interface() -> None:
+    assert address_of("lo") == "127.0.0.1"
+    assert address_of("::1") == "::1"
+    with pytest.raises(ConfigError, match="neither an address nor an interface"):
+        address_of("eth99")
 
 
 def test_an_address_that_is_not_ours_cannot_be_left_by() -> None:

@@ -24,8 +24,14 @@ from pathlib import Path
 from workbench.clock import SystemClock
 from workbench.hardware.budget import defaults_here
 from workbench.hardware.profile import profile
+from workbench.cli.schedule_run import limits_of
+from workbench.research.sweeping.running import cores
+from workbench.settings import Settings
 found = profile(Path(sys.argv[1]), clock=SystemClock(), writes=5)
-print(json.dumps({**found.to_dict(), "workers": defaults_here().workers}))
+settings = Settings(home=Path(sys.argv[1]), config_file=Path(sys.argv[1]) / "workbench.toml")
+print(json.dumps({
+    **found.to_dict(), "workers": defaults_here().workers, "sweep": cores(), "jobs": limits_of(settings).side_by_side,
+}))
 """
 
 
@@ -86,4 +92,5 @@ def test_a_limited_process_reports_its_limits(groups: list[Path], tmp_path: Path
     assert found["memory"]["total_bytes"] == MEMORY
     assert 0 < found["memory"]["available_bytes"] < MEMORY
     assert found["memory"]["host_bytes"] > MEMORY
-    assert found["workers"] == 1
+    # and the sweep and the scheduler take their defaults from it
+    assert (found["workers"], found["sweep"], found["jobs"]) == (1, 1, 1)

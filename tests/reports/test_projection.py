@@ -76,7 +76,7 @@ def test_every_table_is_filled_from_the_journal(told, file):
     assert result.rows == {
         "runs": 20, "targets": 60, "orders": 6, "fills": 4, "execution": 5, "activities": 3, "corrections": 0,
         "external_fills": 0, "legs": 0, "trading_states": 0, "locks": 0, "reconciliations": 0, "positions": 38,
-        "equity": 20, "metrics": 12, "sweeps": 0,
+        "equity": 20, "metrics": 12, "profiles": 0, "latency": 0, "sweeps": 0,
     }  # fmt: skip
     assert {name: len(rows) for name, rows in contents(file).items()} == result.rows
 

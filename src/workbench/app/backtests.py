@@ -32,23 +32,23 @@ def backtest(
     progress: Callable[..., Iterable[Any]] | None,
 ) -> BacktestResult:
     """Read the bars, run the strategy, and put the trial on record; see :meth:`Workbench.backtest`."""
+    from workbench.data.adjust import adjust
     from workbench.research.engines import backtest as run
 
     lake, snapshot = workbench.lake, workbench.data_snapshot
     known = lake.symbols(snapshot)
     if not known:
-        raise DataError("the lake has no bars", hint="`workbench data load-sample` loads the sample")
+        raise DataError("the lake has no bars", hint="`workbench data load` loads the sample")
     names = list(symbols) if symbols else known
     read = [*names, benchmark] if isinstance(benchmark, str) and benchmark not in names else names
-    end = min(end, workbench._session) if end and workbench._session else end or workbench._session
-    total = lake.bars(read, end=end, adjustment="total", snapshot=snapshot)
-    raw = lake.bars(names, end=end, adjustment="raw", snapshot=total.snapshot)
-    actions = lake.actions(names, end=end, snapshot=total.snapshot)
+    raw = lake.bars(read, end=end, adjustment="raw", snapshot=snapshot)
+    actions = lake.actions(read, end=end, snapshot=raw.snapshot)
+    total = adjust(raw, actions, "total")
     against = total.close[benchmark] if isinstance(benchmark, str) else benchmark
     made = run(
         strategy,
         total.select(names),
-        raw,
+        raw.select(names),
         actions,
         start=start,
         end=end,
@@ -58,7 +58,7 @@ def backtest(
         calendar=workbench.calendar.name,
         progress=progress,
     )
-    _record(workbench, strategy, made, total.snapshot)
+    _record(workbench, strategy, made, raw.snapshot)
     return made
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import DataError
+from workbench.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from workbench.app.workbench import Workbench
     from workbench.data.bars import Bars
     from workbench.research.honesty.lookahead import Lookahead
+    from workbench.research.honesty.trial_returns import TrialReturns
     from workbench.research.honesty.verdict import Verdict
     from workbench.strategies.base import Strategy
 
@@ -81,33 +82,50 @@ def lookahead(question: Question, *, cuts: int | None, seed: int, progress: Prog
     return check_lookahead(question.strategy, bars, cuts=cuts, seed=seed, progress=progress)
 
 
+def trial_returns(
+    workbench: Workbench, question: Question, strategies: Sequence[Strategy], progress: Progress
+) -> TrialReturns:
+    """Simulate several strategies of one kind on the window, and put all of them on record."""
+    from workbench.research.honesty.trial_returns import trial_returns as simulate
+
+    kinds = {type(strategy) for strategy in strategies}
+    if len(kinds) > 1:
+        raise ConfigError(f"{len(kinds)} strategies at once", hint="trials differ in parameters only")
+    made = simulate(
+        strategies, question.total, question.raw, question.actions, start=question.first, end=question.last,
+        assumptions=workbench.assumptions, progress=progress,
+    )  # fmt: skip
+    _record(workbench, made, question)
+    return made
+
+
 def verdict(
     workbench: Workbench, question: Question, *, grid: Sequence[Strategy], seed: int, progress: Progress
 ) -> Verdict:
     """Judge a strategy with every trial that the ledger has, and put those of the verdict on record."""
-    from workbench.research.honesty.counting import trial_table
     from workbench.research.honesty.verdict import verdict as judge
-    from workbench.research.trials import Study, study_id
 
-    assumed = workbench.assumptions
     made = judge(
         question.strategy, question.total, question.raw, question.actions, start=question.first, end=question.last,
-        assumptions=assumed, grid=grid, ledger=workbench.trials, seed=seed, progress=progress,
+        assumptions=workbench.assumptions, grid=grid, ledger=workbench.trials, seed=seed, progress=progress,
     )  # fmt: skip
-    parameters = made.trials.parameters.to_dict("list")
-    common = {
-        "strategy": made.strategy,
-        "symbols": made.symbols,
-        "first_session": made.first,
-        "last_session": made.last,
-        "snapshot": made.snapshot,
-        "assumptions": asdict(assumed),
-    }
-    study = Study(
-        sweep_id=study_id(kind="verdict", parameters=parameters, **common),
-        sessions=len(made.result.equity),
-        engine=made.result.engine,
-        **common,  # type: ignore[arg-type]  # each as the study has it
-    )
-    workbench.trials.add(trial_table(made.trials), study, at=workbench.clock.now())
+    _record(workbench, made.trials, question)
     return made
+
+
+def _record(workbench: Workbench, trials: TrialReturns, question: Question) -> None:
+    from workbench.research.honesty.counting import trial_table
+    from workbench.research.trials import Study, strategy_name, study_id
+
+    window = question.raw.between(question.first, question.last)
+    common: dict[str, Any] = {
+        "strategy": strategy_name(question.strategy),
+        "symbols": tuple(question.raw.symbols),
+        "first_session": window.sessions[0].date(),
+        "last_session": window.sessions[-1].date(),
+        "snapshot": question.raw.snapshot,
+        "assumptions": asdict(workbench.assumptions),
+    }
+    sweep_id = study_id(kind="returns", parameters=trials.parameters.to_dict("list"), **common)
+    study = Study(sweep_id=sweep_id, sessions=len(window), engine="kernel", **common)
+    workbench.trials.add(trial_table(trials), study, at=workbench.clock.now())

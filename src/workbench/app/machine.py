@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.app.measuring import measure_all
 from workbench.calendars import Calendar
@@ -17,9 +17,13 @@ from workbench.hardware.capability import Capability
 from workbench.hardware.costs import Costs, monthly_costs
 from workbench.hardware.latency import Latency, Timing, measure_latency
 from workbench.hardware.measurements import Measurements
+from workbench.hardware.network import address_of
 from workbench.hardware.probe import Target, parse_target
 from workbench.hardware.profile import HardwareProfile, profile
 from workbench.settings import Settings
+
+if TYPE_CHECKING:
+    from workbench.app.workbench import Workbench
 
 PRACTICE = "paper exchange"
 _WRITES, _QUICK_WRITES = 200, 50
@@ -85,6 +89,15 @@ def keep_latency(settings: Settings, found: Sequence[Latency]) -> Path:
     return Measurements.of(settings.data_dir).add("latency", found[0].measured_at, content)
 
 
+def merge(workbench: Workbench) -> None:
+    """Show what was kept in the reports database, if there is one; if another program holds it, a later run does."""
+    from workbench.reports.projection import project
+
+    file = workbench.settings.reports_file
+    if file.is_file():
+        project(workbench.journal, file, lake=workbench.lake, wait_s=0.5)
+
+
 def earlier_latency(settings: Settings, target: Target, last: int = 100) -> list[dict[str, Any]]:
     """What was measured of a target before, by its name and source, oldest first."""
     kept = Measurements.of(settings.data_dir).read("latency", last=last)
@@ -108,15 +121,15 @@ def measure_hosts(
     pause_s: float = 0.05,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> list[Latency]:
-    """Measure every host, from every source address if some are given.
+    """Measure every host, from every source (an address or an interface) if some are given.
 
     Raises
     ------
     ConfigError
-        If a host is none.
+        If a host or a source is none.
     """
-    leaving: Sequence[str | None] = sources or [None]
-    targets = [parse_target(host, source=source) for host in hosts for source in leaving]
+    leaving: Sequence[str | None] = [address_of(source) for source in sources] or [None]
+    targets = [parse_target(host, source=source) for host in dict.fromkeys(hosts) for source in leaving]
     given = settings.latency
     return [
         measure_latency(

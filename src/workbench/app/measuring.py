@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.calendars import Calendar
 from workbench.clock import Clock, SystemClock
+from workbench.hardware.budget import SWEEP_BARS
 from workbench.hardware.capability import Capability, Step, machine_steps, measure
 from workbench.hardware.cpu import Cpu
 from workbench.settings import Settings
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 # Nothing is begun after the first, and everything has ended after the second.
 FULL_S, QUICK_S = (25.0, 29.0), (3.5, 5.0)
 _SINGLES, _BATCH = 10, 100
-_SYMBOLS, _YEAR = 4, 252
+_YEAR = 252
 _CELL: dict[str, Any] = {
     "cell_type": "code",
     "id": "one",
@@ -99,14 +100,15 @@ def _in_child(name: str, left_s: float) -> float:
     Raises
     ------
     RuntimeError
-        If it fails; the message is the last thing it said.
-    subprocess.TimeoutExpired
-        If it takes too long.
+        If it fails or takes too long; the message says so, or is the last thing it said.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "workbench.app.measuring", name], capture_output=True, text=True, timeout=left_s,
-        check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "workbench.app.measuring", name], capture_output=True, text=True, timeout=left_s,
+            check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"it took longer than the {left_s:.0f} s that were left for it") from error
     if done.returncode != 0:
         raise RuntimeError((done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1])
     return float(json.loads(done.stdout.splitlines()[-1]))
@@ -116,23 +118,35 @@ def _zipline_year() -> float:
     """Seconds of a year of a moving average over four symbols, event by event; the imports do not count."""
     import pandas as pd
 
-    from workbench.research import backtest
+    from workbench.research.engines import backtest
     from workbench.strategies import load
 
     split, raw = walk(2 * _YEAR, "split"), walk(2 * _YEAR, "raw")
     none = pd.DataFrame(columns=["symbol", "ex_date", "kind", "value"])
     strategy, clock = load("moving_average", {"fast": 20, "slow": 50}), SystemClock()
+    first, last = raw.sessions[_YEAR].date(), raw.sessions[-1].date()
     times = []
     for _ in range(2):  # the first finds its modules not yet loaded
         start = clock.monotonic()
-        backtest(strategy, split, raw, none, start=raw.sessions[_YEAR].date(), end=raw.sessions[-1].date(),
-                 engine="zipline")  # fmt: skip
+        backtest(strategy, split, raw, none, start=first, end=last, engine="zipline")
         times.append(clock.monotonic() - start)
     return min(times)
 
 
-def walk(sessions: int, adjustment: Adjustment) -> Bars:
-    """Made-up bars of four symbols on the last sessions of 2013: the same geometric random walk every time."""
+def _sweep_rate() -> float:
+    """Combinations x bars a second of a crossover of two averages on one symbol; compiling does not count."""
+    from workbench.research.sweeping import sweep
+
+    bars, clock = walk(SWEEP_BARS, "total", symbols=1), SystemClock()
+    sweep("moving_average", {"fast": range(5, 8), "slow": range(60, 63)}, bars, progress=False)
+    grid = {"fast": range(5, 55), "slow": range(60, 160)}
+    start = clock.monotonic()
+    found = sweep("moving_average", grid, bars, progress=False)
+    return len(found) * SWEEP_BARS / (clock.monotonic() - start)
+
+
+def walk(sessions: int, adjustment: Adjustment, symbols: int = 4) -> Bars:
+    """Made-up bars on the last sessions up to 2013: the same geometric random walks every time."""
     import numpy as np
     import pandas as pd
 
@@ -140,14 +154,14 @@ def walk(sessions: int, adjustment: Adjustment) -> Bars:
     from workbench.data.bars import Bars
 
     days = calendar("XNYS").index(date(1990, 1, 2), date(2013, 12, 31))[-sessions:]
-    steps = np.random.default_rng(0).normal(0.0003, 0.01, (len(days), _SYMBOLS))
-    close = pd.DataFrame(100 * np.exp(np.cumsum(steps, axis=0)), days, [f"P{n:03}" for n in range(_SYMBOLS)])
+    steps = np.random.default_rng(0).normal(0.0003, 0.01, (len(days), symbols))
+    close = pd.DataFrame(100 * np.exp(np.cumsum(steps, axis=0)), days, [f"P{n:03}" for n in range(symbols)])
     opened = close.shift(1).fillna(100.0)
     volume = close * 0 + 1e6
     return Bars(opened, close * 1.02, close * 0.98, close, volume, adjustment, 0)
 
 
-_CHILDREN: dict[str, Callable[[], float]] = {"zipline": _zipline_year}
+_CHILDREN: dict[str, Callable[[], float]] = {"sweep": _sweep_rate, "zipline": _zipline_year}
 
 
 def main(name: str) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from workbench.research.costs import Assumptions
     from workbench.research.engines import Engine
     from workbench.research.honesty.lookahead import Lookahead
+    from workbench.research.honesty.trial_returns import TrialReturns
     from workbench.research.honesty.verdict import Verdict
     from workbench.research.result import BacktestResult
     from workbench.research.sweeping import SweepResult
@@ -195,6 +196,33 @@ class Workbench:
         question = judging.ask(self, strategy, parameters, symbols, start, end)
         return judging.lookahead(question, cuts=cuts, seed=seed, progress=progress)
 
+    def trial_returns(
+        self,
+        strategies: Sequence[Strategy],
+        *,
+        symbols: Sequence[str] | None = None,
+        start: date | str | None = None,
+        end: date | str | None = None,
+        progress: Progress = list,
+    ) -> TrialReturns:
+        """Returns per session of many combinations of one strategy's parameters, side by side; all go on record.
+
+        For grids whose returns fit into 512 MB; see :func:`workbench.research.honesty.trial_returns.trial_returns`.
+
+        Raises
+        ------
+        ConfigError
+            If there are no strategies, or strategies of different kinds.
+        DataError
+            If a symbol is unknown, a backtest is refused, or the returns are too many.
+        """
+        from workbench.app import judging
+
+        if not strategies:
+            raise ConfigError("there are no strategies to try")
+        question = judging.ask(self, strategies[0], {}, symbols, start, end)
+        return judging.trial_returns(self, question, strategies, progress)
+
     def verdict(
         self,
         strategy: str | Strategy,
@@ -278,12 +306,13 @@ class Workbench:
         """
         from workbench.app import backtests
 
+        ends = [day for day in (as_date(end), self._session) if day is not None]
         return backtests.backtest(
             self,
             backtests.resolve(strategy, parameters),
             symbols,
             as_date(start),
-            as_date(end),
+            min(ends, default=None),
             engine=engine,
             benchmark=benchmark,
             assumptions=assumptions or self.assumptions,

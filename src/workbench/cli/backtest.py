@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from workbench.research.result import BacktestResult
 
 _SHOWN = (
-    "total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar", "longest_drawdown_sessions",
-    "exposure", "turnover", "trades", "win_rate", "profit_factor", "fills", "fees_usd", "final_equity_usd",
-    "alpha", "beta", "excess_return", "tracking_error", "information_ratio",
-)  # fmt: skip
+    *("total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar", "longest_drawdown_sessions"),
+    *("exposure", "turnover", "trades", "win_rate", "profit_factor", "fills", "fees_usd", "final_equity_usd"),
+    *("alpha", "beta", "excess_return", "tracking_error", "information_ratio"),
+)
 
 
 def register(app: typer.Typer) -> None:

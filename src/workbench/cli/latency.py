@@ -23,7 +23,7 @@ def latency(
         typer.Argument(metavar="[HOST]...", help="host, host:port or an address; the configured venues if left out."),
     ] = None,
     source: Annotated[
-        list[str] | None, typer.Option(metavar="IP", help="Leave by this local address; several are compared.")
+        list[str] | None, typer.Option(metavar="IP|INTERFACE", help="Leave by this; several are compared.")
     ] = None,
     tries: Annotated[int | None, typer.Option(min=1, max=10_000, help="How often; the setting if left out.")] = None,
     history: Annotated[
@@ -59,6 +59,7 @@ def latency(
             for one in found
         ]
         machine.keep_latency(settings, found)
+        machine.merge(workbench)
     finally:
         workbench.close()
     rows = [{**_row(one.to_dict()), "alarms": heard} for one, heard in zip(found, said, strict=True)]

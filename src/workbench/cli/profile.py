@@ -44,6 +44,7 @@ def profile(
         earlier = _earlier(settings.data_dir) if compare else []
         report = machine.look(settings, workbench.calendar, workbench.clock, quick=quick, tensorflow=tensorflow)
         file = machine.keep(settings, report)
+        machine.merge(workbench)
     finally:
         workbench.close()
     if compare:
@@ -104,9 +105,9 @@ def _show(report: MachineReport) -> None:
 def _measured(report: MachineReport) -> Iterator[tuple[str, str]]:
     found = report.capability
     for threads, rate in found.blas_gflops.items():
-        yield f"arithmetic, {threads} threads", f"{rate:,.1f} GFLOP/s"
+        yield f"arithmetic, {_threads(threads)}", f"{rate:,.1f} GFLOP/s"
     for threads, rate in found.memory_gb_per_s.items():
-        yield f"memory copy, {threads} threads", f"{rate:,.1f} GB/s"
+        yield f"memory copy, {_threads(threads)}", f"{rate:,.1f} GB/s"
     if found.disk is not None:
         where = "" if found.disk.direct else ", may be from memory"
         yield "disk, written", f"{found.disk.write_mb_per_s:,.0f} MB/s"
@@ -141,4 +142,8 @@ def _carried(report: MachineReport) -> Iterator[tuple[str, str]]:
         yield "orders", f"{carries.orders_per_s:,.0f} a second"
     if carries.daily_job_s is not None:
         parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in carries.daily_job_parts_s.items())
-        yield "daily job, 500 symbols x 5 years, 50 orders", f"{carries.daily_job_s:.1f} s ({parts})"
+        yield "daily job, 500 symbols x 5 years, 50 orders", f"at least {carries.daily_job_s:.1f} s ({parts})"
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"

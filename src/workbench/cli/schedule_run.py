@@ -18,6 +18,7 @@ from workbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from workbench.jobs.schedule.daemon import Daemon
+    from workbench.jobs.schedule.dispatcher import Limits
     from workbench.settings import Settings
 
 _REHEARSAL_ACCOUNT = "rehearsal"
@@ -49,7 +50,7 @@ def run(
     """
     from workbench.clock import SystemClock
     from workbench.jobs.schedule.daemon import Daemon
-    from workbench.jobs.schedule.dispatcher import Limits, Post
+    from workbench.jobs.schedule.dispatcher import Post
     from workbench.jobs.schedule.events import EventLog
     from workbench.jobs.schedule.worker import ShiftedClock
     from workbench.settings import account_name, load_settings
@@ -65,13 +66,20 @@ def run(
         raise ConfigError("--account is for rehearsals", hint="the configured account is traded; see --rehearse")
     log = EventLog(settings.runs_dir / "scheduler.log", post.clock, sys.stdout, as_json=as_json)
     command = [sys.executable, "-P", "-m", "workbench.cli.schedule_worker"]
-    given = settings.schedule
-    limits = Limits(
-        look_s=given.look_s, warm_s=given.warm_s, stop_s=given.stop_s, side_by_side=given.side_by_side
-    )  # fmt: skip
+    limits = limits_of(settings)
     daemon = Daemon(post, log, command=command, env=_environment(settings), drain=drain, limits=limits)
     with _signals_to(daemon):
         raise typer.Exit(daemon.run(standby=standby))
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The scheduler's limits; how many jobs run side by side is the machine's budget where nobody set it."""
+    from workbench.hardware.budget import defaults_here
+    from workbench.jobs.schedule.dispatcher import Limits
+
+    given = settings.schedule
+    side_by_side = given.side_by_side or defaults_here().side_by_side
+    return Limits(look_s=given.look_s, warm_s=given.warm_s, stop_s=given.stop_s, side_by_side=side_by_side)
 
 
 def _offset_s(moment: str, settings: Settings) -> float:

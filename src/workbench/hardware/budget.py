@@ -5,6 +5,7 @@ The defaults of the sweep, the scheduler and the cleaner come from here, so that
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ _LEAST_RESERVE_BYTES, _RESERVED = GIB, 0.15
 # Five columns of float64 for a bar, and the copies that adjusting prices and computing weights make of them. The bar of
 # the rebalance job (5,000 symbols x 20 years in 3 GB) is the same: 119 bytes a row.
 ROW_BYTES = 120
-# A kernel with pandas and DuckDB at work; benchmarks/check_hardware.py measures it.
-KERNEL_BYTES = 400 * 2**20
+# A kernel with pandas and DuckDB takes 90 MiB of its own before it has read anything (benchmarks/check_hardware.py).
+KERNEL_BYTES = 256 * 2**20
 _LEAST_WORKER_BYTES = GIB
 _MOST_JOBS = 64
 SESSIONS_A_YEAR = 252
@@ -34,10 +35,11 @@ YEARS = (1, 5, 10, 20)
 class Defaults:
     """What is taken where the user has not said otherwise.
 
-    ``workers`` are processes that keep a core busy each, with ``memory_per_worker_bytes``; ``side_by_side`` counts jobs
-    without orders; ``cleaning_rows`` is how many bars are cleaned at a time.
+    ``workers`` are processes that keep a core busy each, with ``memory_per_worker_bytes``; ``threads`` of a sweep share
+    their memory; ``side_by_side`` counts jobs without orders; ``cleaning_rows`` is how many bars are cleaned at a time.
     """
 
+    threads: int
     workers: int
     memory_per_worker_bytes: int
     side_by_side: int
@@ -63,7 +65,8 @@ class Budget:
     """What the machine can carry; None for what was not measured.
 
     ``sweep_combinations`` are parameter combinations on 5,000 bars of one symbol in an hour; ``universe`` is how many
-    symbols of daily bars fit in memory, by years of history; ``daily_job_s`` is made up of ``daily_job_parts_s``.
+    symbols of daily bars fit in memory, by years of history. ``daily_job_s`` is made up of ``daily_job_parts_s`` and is
+    the least that the job takes: what its notebooks compute comes on top.
     """
 
     defaults: Defaults
@@ -84,14 +87,16 @@ def defaults(cores: float, memory_bytes: int) -> Defaults:
     """The defaults for so many cores and so much memory.
 
     >>> found = defaults(cores=8, memory_bytes=16 * 2**30)
-    >>> found.workers, found.side_by_side, found.memory_per_worker_bytes // 2**20
-    (8, 16, 1740)
+    >>> found.threads, found.workers, found.side_by_side, found.memory_per_worker_bytes // 2**20
+    (8, 8, 16, 1740)
     """
     work = work_memory(memory_bytes)
     workers = max(1, min(int(cores), work // _LEAST_WORKER_BYTES))
     # Jobs wait more than they compute, hence two for a core.
     jobs = max(1, min(int(2 * cores), work // KERNEL_BYTES, _MOST_JOBS))
-    return Defaults(workers, work // workers, jobs, max(100_000, work // workers // ROW_BYTES))
+    # A share of a core keeps a thread busy for that share of the time.
+    threads = max(1, math.ceil(cores))
+    return Defaults(threads, workers, work // workers, jobs, max(100_000, work // workers // ROW_BYTES))
 
 
 def defaults_here(root: Path = HERE) -> Defaults:

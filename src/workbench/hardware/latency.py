@@ -9,11 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.clock import Clock
 from workbench.hardware.diskspeed import percentile
 from workbench.hardware.probe import Target, Try, attempt
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STAGES = ("dns_ms", "tcp_ms", "tls_ms", "first_byte_ms")
 ORDER = "order_ms"
@@ -83,6 +86,14 @@ class Latency:
     def to_dict(self) -> dict[str, Any]:
         """All of it as values that JSON can hold."""
         return {**asdict(self), "measured_at": self.measured_at.isoformat()}
+
+    def to_frame(self) -> pd.DataFrame:
+        """Milliseconds by percentile (rows ``min`` to ``max``, and ``jitter``) and stage that was reached (columns)."""
+        import pandas as pd
+
+        timings = {stage: getattr(self, stage) for stage in (*STAGES, ORDER)}
+        frame = pd.DataFrame({stage: asdict(timing) for stage, timing in timings.items() if timing is not None})
+        return frame.drop(index="count") if len(frame) else frame
 
 
 def measure_latency(

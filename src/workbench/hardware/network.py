@@ -9,11 +9,12 @@ from __future__ import annotations
 import socket
 import struct
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 import psutil
 
+from workbench.errors import ConfigError, nearest
 from workbench.hardware.reading import HERE, folders, read_int, read_text
 
 _LOOPBACK = 772  # ARPHRD_LOOPBACK, linux/if_arp.h
@@ -52,6 +53,31 @@ def read_network(root: Path = HERE) -> Network:
     if not interfaces and root == HERE:
         interfaces = _interfaces_elsewhere()
     return Network(tuple(interfaces), (*_routes(root), *_routes_v6(root)), _nameservers(root))
+
+
+def address_of(source: str) -> str:
+    """The local address that is meant by an address or by the name of an interface; IPv4 if it has one.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither.
+
+    >>> address_of("127.0.0.1")
+    '127.0.0.1'
+    """
+    try:
+        return str(ip_address(source))
+    except ValueError:
+        pass  # then it is a name
+    known = psutil.net_if_addrs()
+    addresses = {entry.family: entry.address for entry in reversed(known.get(source, []))}
+    for family in (socket.AF_INET, socket.AF_INET6):
+        if family in addresses:
+            return addresses[family]
+    if source in known:
+        raise ConfigError(f"the interface {source} has no address to leave by")
+    raise ConfigError(f"{source!r} is neither an address nor an interface", hint=nearest(source, known))
 
 
 def _interfaces(root: Path) -> list[Interface]:

@@ -95,7 +95,8 @@ def parse_target(text: str, *, source: str | None = None) -> Target:
     if named not in ("https", "http", "tcp") or (named == "tcp" and port is None):
         raise ConfigError(f"{text!r} is not a host that can be measured", hint=_HINT)
     scheme: Scheme = named  # type: ignore[assignment]
-    return Target(text, scheme, parts.hostname, port or _PORTS[scheme], parts.path or "/", source)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Target(text, scheme, parts.hostname, port or _PORTS[scheme], path, source)
 
 
 def attempt(target: Target, clock: Clock, *, timeout_s: float, context: ssl.SSLContext | None = None) -> Try:

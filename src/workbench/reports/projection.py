@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from workbench.clock import Clock
 from workbench.errors import DataError, ReportsLocked
 from workbench.journal import Journal
-from workbench.reports import records, schema, store, sweeps, tables, touched
+from workbench.reports import measured, records, schema, store, sweeps, tables, touched
 
 if TYPE_CHECKING:
     import duckdb
@@ -214,7 +214,7 @@ def _merge(
 ) -> dict[str, int]:
     """Write what the journal has and the file has not, in one transaction; nothing if there is nothing."""
     before = _watermarks(connection, journal, file)
-    after = _journal_ends(journal) | _lake_end(lake)
+    after = _journal_ends(journal) | _lake_end(lake) | measured.end(file.parent)
     parts = sweeps.new_parts(connection, trials, first=before is None)
     if before is not None and not parts and all(before.get(source) == end for source, end in after.items()):
         return {table.name: 0 for table in schema.TABLES}
@@ -225,12 +225,17 @@ def _merge(
     if lake is not None and before is not None and any(before.get(s) != after.get(s) for s in (_LAKE, "marks")):
         unfinished = _unfinished(connection)
     changed["execution"] = _executions(journal, lake, last, unfinished)
+    fresh = measured.changes(file.parent, None if before is None else before.get(measured.SOURCE))
+    changed |= fresh.rows
     connection.execute("BEGIN")  # an error leaves it open, and closing the connection undoes it
     if before is None:
         for statement in schema.ddl():
             connection.execute(statement)
     for account, first in restated.items():  # a position that a correction took away has no row to replace it
         connection.execute("DELETE FROM positions WHERE account = ? AND session >= ?", [account, first])
+    if fresh.anew:
+        for name in fresh.rows:
+            connection.execute(f"DELETE FROM {name}")
     for table in schema.TABLES:
         _write(connection, table, changed.get(table.name, []))
     added = sweeps.insert(connection, parts)
@@ -264,7 +269,7 @@ def _watermarks(connection: Connection, journal: Journal, file: Path) -> _Waterm
     rows = connection.execute("SELECT source, last_id, last_at FROM watermarks").fetchall()
     marks: _Watermarks = {source: (last_id, last_at) for source, last_id, last_at in rows}
     for source, (last_id, last_at) in marks.items():
-        if source == _LAKE:
+        if source in (_LAKE, measured.SOURCE):
             continue
         number, moment = _SOURCES[source]
         there = journal.read(f"SELECT {moment} FROM {source} WHERE {number}=?", (last_id,))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 # Raised whenever a table changes: an older file is filled again from the journal on the next projection.
-VERSION = 3
+VERSION = 4
 
 # Twelve places hold every price the exchange makes; the journal keeps the exact text.
 _MONEY = "DECIMAL(38,12)"
@@ -362,6 +362,50 @@ TABLES = (
             Column("flag", "VARCHAR", "what makes it worthless, such as exploding equity; empty if nothing"),
             Column("engine", "VARCHAR", "program that computed it"),
             Column("assumptions", "JSON", "costs and conventions"),
+        ),
+    ),
+    Table(
+        "profiles",
+        "Looks at the machine, one row each; from files below data/hardware, not from the journal",
+        ("measured_at",),
+        (
+            Column("measured_at", "TIMESTAMPTZ", "when it was looked at"),
+            Column("cpu", "VARCHAR", "model of the processor"),
+            Column("cores", "DOUBLE", "cores that could be used, limits counted"),
+            Column("memory_bytes", "BIGINT", "memory that could be used, limits counted"),
+            Column("disk", "VARCHAR", "kind of the disk of the data folder"),
+            Column("fsync_ms", "DOUBLE", "median of a durable write, ms"),
+            Column("gflops", "DOUBLE", "10^9 operations of float64 a second, on all cores"),
+            Column("memory_gb_per_s", "DOUBLE", "10^9 bytes copied a second, read and written, on all cores"),
+            Column("scan_rows_per_s", "DOUBLE", "rows of daily bars a second that DuckDB aggregates"),
+            Column("sweep_bars_per_s", "DOUBLE", "combinations x bars of a sweep a second; NULL after a quick look"),
+            Column("zipline_year_s", "DOUBLE", "a year of zipline, s; NULL after a quick look"),
+            Column("notebook_s", "DOUBLE", "a notebook of one cell on a warm helper, s; NULL after a quick look"),
+            Column("order_ms", "DOUBLE", "an order from proposal to answer, ms; NULL after a quick look"),
+            Column("details", "JSON", "all of it, as it was kept"),
+        ),
+    ),
+    Table(
+        "latency",
+        "Measured ways to venues, one row for each target; from files below data/hardware, not from the journal",
+        ("measured_at", "target", "source"),
+        (
+            Column("measured_at", "TIMESTAMPTZ", "when it was measured"),
+            Column("target", "VARCHAR", "as it was named"),
+            Column("source", "VARCHAR", "local address left by; empty if none was asked for"),
+            Column("address", "VARCHAR", "address that answered; NULL if none did"),
+            Column("tries", "INTEGER", "how often"),
+            Column("loss", "DOUBLE", "fraction of tries that failed"),
+            Column("dns_ms", "DOUBLE", "median of the name's look-up, ms"),
+            Column("tcp_ms", "DOUBLE", "median of the connection, ms: one round trip"),
+            Column("tcp_p99_ms", "DOUBLE", "99th percentile of the connection, ms"),
+            Column("tcp_jitter_ms", "DOUBLE", "mean difference from one connection to the next, ms"),
+            Column("tls_ms", "DOUBLE", "median of the encryption's handshake, ms"),
+            Column("first_byte_ms", "DOUBLE", "median from the request to the first byte, ms"),
+            Column("order_ms", "DOUBLE", "median of an order and its answer, ms; NULL if none was sent"),
+            Column("clock_offset_ms", "DOUBLE", "our clock less the venue's, ms"),
+            Column("clock_error_ms", "DOUBLE", "how far that may be off, ms"),
+            Column("failures", "JSON", "how many tries failed at what"),
         ),
     ),
 )

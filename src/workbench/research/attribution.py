@@ -111,7 +111,7 @@ def _near(one: Traded, other: Traded) -> Any:
 
 
 def _of_shares(ours: Array, theirs: Array, marks: Array, first: Traded, second: Traded, causes: Any) -> Array:
-    """USD of each session by cause: what the difference in shares gained, sessions x causes."""
+    """USD of each session by cause: what the difference in shares gained, sessions x causes; settles ``causes``."""
     change = second.quantity - first.quantity
     paid = np.where(second.quantity != 0.0, second.price, first.price)
     gained = np.zeros((len(marks), len(CAUSES)))
@@ -129,6 +129,7 @@ def _of_shares(ours: Array, theirs: Array, marks: Array, first: Traded, second: 
         for column in np.flatnonzero(change[at]):
             moves = _undone(book[:, column], float(change[at, column]), int(causes[at, column]))
             book[:, column] += moves
+            causes[at, column] = np.abs(moves).argmax()  # a trade that undoes a difference has its cause
             gained[at] += moves * (marks[at, column] - paid[at, column])
         before = np.stack([ours[at], theirs[at]])
     return gained

@@ -21,7 +21,7 @@ def returns(equity: pd.Series[float]) -> pd.Series[float]:
     >>> returns(pd.Series([100.0, 110.0, 99.0])).round(6).tolist()
     [0.1, -0.1]
     """
-    return equity.pct_change().iloc[1:]
+    return equity.iloc[1:] / equity.to_numpy()[:-1] - 1.0
 
 
 def drawdown(equity: pd.Series[float]) -> pd.Series[float]:

@@ -81,6 +81,14 @@ def test_the_expected_maximum_is_what_simulation_gives() -> None:
     assert sharpe.expected_max_sharpe(200, 0.05**2) == pytest.approx(best.mean(), rel=0.01)
 
 
+def test_hardly_more_than_one_trial_is_never_rewarded() -> None:
+    thresholds = [sharpe.expected_max_sharpe(number, 1.0) for number in np.linspace(1.0, 4.0, 61)]
+    assert min(thresholds) == 0.0
+    assert np.diff(thresholds).min() >= 0.0
+    # the exact expectation of the larger of two is one over the root of pi
+    assert thresholds[20] == pytest.approx(1 / math.sqrt(math.pi), rel=0.08)
+
+
 def test_one_trial_is_not_deflated(returns: np.ndarray) -> None:
     made = sharpe.deflated_sharpe(sharpe.shape(returns), trials=1, variance=0.0)
     assert (made.threshold, made.probability) == (0.0, made.undeflated)

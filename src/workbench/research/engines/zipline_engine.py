@@ -80,7 +80,6 @@ def run(
 def _run(
     inputs: Inputs, assumptions: Assumptions, exchange: Any, progress: Callable[..., Iterable[Any]] | None
 ) -> Ledger:
-    from zipline.algorithm import TradingAlgorithm
     from zipline.data.data_portal import DataPortal
     from zipline.finance.blotter import SimulationBlotter
     from zipline.finance.trading import SimulationParameters
@@ -96,7 +95,7 @@ def _run(
         adjustment_reader=parts.adjustment_reader(inputs),
     )
     ledger = parts.Ledger(inputs, assumptions)
-    algorithm = TradingAlgorithm(
+    algorithm = parts.Algorithm(
         sim_params=SimulationParameters(
             inputs.sessions[0],
             inputs.sessions[-1],
@@ -112,7 +111,7 @@ def _run(
         metrics_set={ledger},
         benchmark_returns=pd.Series(0.0, index=inputs.sessions),
     )
-    # The loop of TradingAlgorithm.run, without the table of daily statistics that nobody reads here.
+    # The loop of zipline's TradingAlgorithm.run, without the table of daily statistics that nobody reads here.
     events = algorithm.get_generator()
     sessions = islice(events, len(inputs.sessions))
     for _ in sessions if progress is None else progress(sessions, total=len(inputs.sessions), unit="session"):

@@ -29,6 +29,7 @@ from workbench.strategies.base import Strategy
 # So many numbers or dates are a table of data; fewer are constants of a rule.
 _MANY = 50
 _DEPTH = 4
+_MACHINERY = ("builtins", "functools", "pydantic", "pydantic_core", "abc", "numba", "logging", "typing", "re", "enum")
 _OUTSIDE = ("duckdb", "sqlite3", "requests", "httpx", "urllib.request", "socket", "subprocess", "ftplib", "sqlalchemy")
 _OUTSIDE_HERE = ("workbench.app", "workbench.data.lake", "workbench.data.sources", "workbench.data.sample")
 _EVENTS = ("open", "socket.connect", "sqlite3.connect", "subprocess.Popen", "os.posix_spawn")

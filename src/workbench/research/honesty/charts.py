@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 BLUE, RED, GRAY, GREEN = "#4269d0", "#d1495b", "#9aa0a6", "#2a8f5b"
 _HEIGHT = 380
-_MOST_POINTS = 3_000  # of a cloud of splits
+_MOST_POINTS = 1_500  # of a cloud of splits
+_LONGEST_CURVE = 700  # points; more are not seen on a screen and only make the notebook large
 
 
 def equity_lines(
@@ -38,16 +39,17 @@ def equity_lines(
 
     figure = _figure(title, "equity, start = 1")
     if shade is not None:
-        low, high = shade.iloc[:, 0], shade.iloc[:, -1]
+        low, high = _thinned(shade.iloc[:, 0]), _thinned(shade.iloc[:, -1])
         line = {"width": 0}
-        figure.add_scatter(x=shade.index, y=high, line=line, showlegend=False, hoverinfo="skip")
+        figure.add_scatter(x=high.index, y=high, line=line, showlegend=False, hoverinfo="skip")
         label = f"{shade.columns[0]:.0%} to {shade.columns[-1]:.0%} of drawn histories"
         figure.add_scatter(
-            x=shade.index, y=low, line=line, fill="tonexty", fillcolor="rgba(66,105,208,0.15)", name=label,
+            x=low.index, y=low, line=line, fill="tonexty", fillcolor="rgba(66,105,208,0.15)", name=label,
             hoverinfo="skip",
         )  # fmt: skip
     for (name, curve), color in zip(curves.items(), _colors(len(curves)), strict=True):
-        figure.add_trace(go.Scatter(x=curve.index, y=curve / curve.iloc[0], name=name, line={"color": color}))
+        drawn = _thinned(curve / curve.iloc[0])
+        figure.add_trace(go.Scatter(x=drawn.index, y=drawn, name=name, line={"color": color}))
     if split is not None:
         figure.add_vline(x=pd.Timestamp(str(split)), line={"dash": "dot", "color": GRAY})
     return figure.update_yaxes(type="log")
@@ -134,9 +136,7 @@ def deflation_curve(
     most = max(1_000.0, 3.0 * max(marks.values(), default=1.0))
     counts = np.unique(np.geomspace(1, most, 120))
     probability = [deflated_sharpe(shape, trials=float(n), variance=variance).probability for n in counts]
-    figure = _figure(
-        "Probability that the Sharpe ratio is above zero, by the number of trials", "deflated Sharpe ratio"
-    )
+    figure = _figure("How sure is a Sharpe ratio above zero?", "deflated Sharpe ratio")
     figure.add_scatter(x=counts, y=probability, name="deflated Sharpe ratio", line={"color": BLUE}, showlegend=False)
     for (name, count), color in zip(marks.items(), _colors(len(marks) + 1)[1:], strict=True):
         found = deflated_sharpe(shape, trials=count, variance=variance).probability
@@ -145,7 +145,9 @@ def deflation_curve(
             marker={"size": 12, "color": color}, name=name, showlegend=False,
         )  # fmt: skip
     figure.add_hline(y=confidence, line={"dash": "dot", "color": GRAY})
-    return figure.update_xaxes(title="independent trials", type="log").update_yaxes(tickformat=".0%", range=[0, 1.08])
+    lowest = max(0.0, np.floor(10 * min(probability)) / 10 - 0.1)
+    figure.update_xaxes(title="independent trials", type="log")
+    return figure.update_yaxes(tickformat=".0%", range=[lowest, 1.0 + 0.15 * (1.0 - lowest)])
 
 
 def overfitting_charts(made: BacktestOverfitting, *, sessions_per_year: int = 252) -> go.Figure:
@@ -160,12 +162,13 @@ def overfitting_charts(made: BacktestOverfitting, *, sessions_per_year: int = 25
         f"Sharpe ratio (lost money: {made.loss_probability:.0%})",
     )
     figure = make_subplots(1, 2, subplot_titles=titles, horizontal_spacing=0.1)
-    below, above = ranks[ranks <= 0.5], ranks[ranks > 0.5]
-    bins = {"start": 0.0, "end": 1.0, "size": 0.05}
-    for values, color in ((below, RED), (above, GREEN)):
-        figure.add_trace(go.Histogram(x=values, xbins=bins, marker={"color": color}, showlegend=False), 1, 1)
+    counts, edges = np.histogram(ranks, bins=20, range=(0.0, 1.0))
+    middle = (edges[:-1] + edges[1:]) / 2
+    colors = [RED if at < 0.5 else GREEN for at in middle]
+    bars = go.Bar(x=middle, y=counts, width=0.05, marker={"color": colors}, showlegend=False)
+    figure.add_trace(bars, 1, 1)
     step = max(1, len(ranks) // _MOST_POINTS)
-    inside, outside = made.in_sample[::step] * yearly, made.out_of_sample[::step] * yearly
+    inside, outside = (np.round(each[::step] * yearly, 3) for each in (made.in_sample, made.out_of_sample))
     points = go.Scattergl(
         x=inside, y=outside, mode="markers", marker={"size": 4, "color": BLUE, "opacity": 0.35}, showlegend=False
     )
@@ -175,7 +178,7 @@ def overfitting_charts(made: BacktestOverfitting, *, sessions_per_year: int = 25
     figure.update_yaxes(title="splits", row=1, col=1)
     figure.update_xaxes(title="in sample", row=1, col=2)
     figure.update_yaxes(title="out of sample", row=1, col=2)
-    return figure.update_layout(template="plotly_white", height=_HEIGHT, barmode="overlay", margin={"t": 50, "b": 40})
+    return figure.update_layout(template="plotly_white", height=_HEIGHT, margin={"t": 50, "b": 40})
 
 
 def stress_charts(costs: pd.DataFrame, delays: pd.DataFrame) -> go.Figure:
@@ -203,6 +206,13 @@ def _figure(title: str, unit: str) -> go.Figure:
         legend={"orientation": "h", "y": 1.08, "x": 1, "xanchor": "right"},
     )  # fmt: skip
     return figure.update_yaxes(title=unit)
+
+
+def _thinned(curve: pd.Series[float]) -> pd.Series[float]:
+    """Every n-th point and the last one, to five digits."""
+    rows = np.unique(np.linspace(0, len(curve) - 1, min(_LONGEST_CURVE, len(curve))).astype(int))
+    drawn = curve.iloc[rows]
+    return drawn.round(5)
 
 
 def _colors(many: int) -> Sequence[str]:

@@ -41,9 +41,9 @@ def text_page(made: Verdict) -> str:
             lines += ["", f"{heading} ({len(pieces)}; * is decisive)"]
         for piece in pieces:
             head = f"  {_SIGNS[finding]} {piece.title}{'*' if piece.decisive else ''}"
-            indent = " " * 22
+            indent = " " * 27
             body = textwrap.wrap(piece.sentence, _WIDTH, initial_indent=indent, subsequent_indent=indent)
-            lines += [f"{head:<22}{body[0].lstrip()}", *body[1:]]
+            lines += [f"{head:<27}{body[0].lstrip()}", *body[1:]]
     return "\n".join(lines)
 
 
@@ -60,7 +60,7 @@ def html_page(made: Verdict) -> str:
         f'<p style="margin:.2em 0;font-size:1.6em;font-weight:600;color:{color}">{escape(made.word)}</p>'
         f'<p style="margin:.2em 0">Because {escape(made.reason)}.</p>'
         f'<p style="margin:.6em 0;opacity:.75">{escape(_subject(made))} {escape(_figures(made))}</p>'
-        f"{_chart(made)}{groups}</div>"
+        f'{_chart(made)}{groups}<p style="opacity:.75;font-size:.9em">* decisive for the word above</p></div>'
     )
 
 
@@ -102,7 +102,7 @@ def _group(heading: str, finding: str, pieces: list[Evidence]) -> str:
         return ""
     color = _COLORS[finding]
     rows = "".join(
-        f'<tr><td style="vertical-align:top;text-align:left;white-space:nowrap;padding:.25em 1em .25em .6em;'
+        f'<tr><td style="vertical-align:top;text-align:left;width:10em;padding:.25em 1em .25em .6em;'
         f'border-left:3px solid {color}">{escape(piece.title)}{"&nbsp;*" if piece.decisive else ""}</td>'
         f'<td style="text-align:left;padding:.25em 0">{escape(piece.sentence)}</td></tr>'
         for piece in pieces

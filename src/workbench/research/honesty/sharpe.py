@@ -147,7 +147,8 @@ def expected_max_sharpe(trials: float, variance: float) -> float:
     gamma = float(np.euler_gamma)
     first = _NORMAL.inv_cdf(1.0 - 1.0 / trials)
     second = _NORMAL.inv_cdf(1.0 - 1.0 / (trials * math.e))
-    return math.sqrt(variance) * ((1.0 - gamma) * first + gamma * second)
+    # below about 1.2 trials the approximation falls under zero, and with it one try would be rewarded
+    return math.sqrt(variance) * max(0.0, (1.0 - gamma) * first + gamma * second)
 
 
 def deflated_sharpe(returns: ReturnShape, *, trials: float, variance: float) -> DeflatedSharpe:

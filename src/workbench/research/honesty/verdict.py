@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -16,7 +16,7 @@ from workbench.errors import DataError
 from workbench.research import metrics
 from workbench.research.costs import Assumptions
 from workbench.research.engines import backtest
-from workbench.research.honesty import dependence, evidence, stress
+from workbench.research.honesty import dependence, evidence, pieces, stress
 from workbench.research.honesty.bands import Bands, bootstrap_bands
 from workbench.research.honesty.counting import TrialCount, count_trials
 from workbench.research.honesty.evidence import Evidence, Word
@@ -39,7 +39,7 @@ _REPETITIONS = 500
 _FEWEST_SESSIONS = 60
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """What supports a strategy and what undermines it.
 
@@ -54,9 +54,9 @@ class Verdict:
         The evidence, piece by piece.
     result
         The backtest that was judged.
-    look, trials, count, walk, overfitting, bands, plateau, costs, delays, regimes, benchmark
-        What the pieces were made of, to plot or look into; None where it could not be worked out. ``benchmark`` is the
-        equity of holding the same symbols in equal parts.
+    look, trials, count, walk, anchored, overfitting, bands, plateau, costs, delays, regimes, benchmark
+        What the pieces were made of, to plot or look into; None where it could not be worked out. ``walk`` has rolling
+        windows; ``benchmark`` is the equity of holding the same symbols in equal parts.
     """
 
     strategy: str
@@ -68,18 +68,19 @@ class Verdict:
     word: Word
     reason: str
     pieces: tuple[Evidence, ...]
-    result: BacktestResult = field(repr=False)
-    look: Lookahead = field(repr=False)
-    trials: TrialReturns = field(repr=False)
-    count: TrialCount = field(repr=False)
-    benchmark: pd.Series[float] = field(repr=False)
-    walk: WalkForward | None = field(default=None, repr=False)
-    overfitting: BacktestOverfitting | None = field(default=None, repr=False)
-    bands: Bands | None = field(default=None, repr=False)
-    plateau: Plateau | None = field(default=None, repr=False)
-    costs: pd.DataFrame | None = field(default=None, repr=False)
-    delays: pd.DataFrame | None = field(default=None, repr=False)
-    regimes: pd.DataFrame | None = field(default=None, repr=False)
+    result: BacktestResult
+    look: Lookahead
+    trials: TrialReturns
+    count: TrialCount
+    benchmark: pd.Series[float]
+    walk: WalkForward | None = None
+    anchored: WalkForward | None = None
+    overfitting: BacktestOverfitting | None = None
+    bands: Bands | None = None
+    plateau: Plateau | None = None
+    costs: pd.DataFrame | None = None
+    delays: pd.DataFrame | None = None
+    regimes: pd.DataFrame | None = None
 
     @property
     def table(self) -> pd.DataFrame:
@@ -113,6 +114,10 @@ class Verdict:
             ],
             "lookahead": self.look.to_dict(),
         }
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
+        return f"<Verdict {self.strategy}({values}), {self.first} to {self.last}: {self.word}>"
 
     def __str__(self) -> str:
         from workbench.research.honesty.page import text_page
@@ -247,12 +252,12 @@ class _Judge:
         seen = self._data[0]
         look = check_lookahead(self._strategy, seen.select(seen.symbols[:_MOST_SYMBOLS]), seed=next(self._seeds))
         self._parts["look"] = look
-        self._pieces.append(evidence.of_lookahead(look))
+        self._pieces.append(pieces.of_lookahead(look))
 
     def _backtest(self) -> None:
         made = backtest(self._strategy, *self._data, start=self._start, end=self._end, assumptions=self._assumed)
         self._parts["result"] = made
-        self._pieces.append(evidence.of_fills(audit_fills(made, self._data[1])))
+        self._pieces.append(pieces.of_fills(audit_fills(made, self._data[1])))
 
     def _trials(self, grid: list[Strategy], ledger: TrialLedger | None) -> None:
         known = len(self._data[0])
@@ -271,12 +276,15 @@ class _Judge:
         sessions = len(trials.returns)
         # three years to choose on and half a year to trade, less on a short history
         train, test = min(756, sessions // 3), min(126, sessions // 12)
-        walk = walk_forward(trials, *self._data, train=train, test=max(test, 1), assumptions=self._assumed)
-        self._parts["walk"] = walk
+        walk, anchored = (
+            walk_forward(trials, *self._data, train=train, test=max(test, 1), anchored=each, assumptions=self._assumed)
+            for each in (False, True)
+        )
+        self._parts |= {"walk": walk, "anchored": anchored}
         unseen = None
         if count.last_seen is not None:
             unseen = int((trials.returns.index > pd.Timestamp(count.last_seen)).sum())
-        self._pieces.append(evidence.of_walk_forward(walk, unseen))
+        self._pieces.append(pieces.of_walk_forward(walk, anchored, unseen))
 
     def _deflated(self) -> None:
         trials: TrialReturns = self._parts["trials"]
@@ -289,42 +297,42 @@ class _Judge:
         raw, deflated = (
             deflated_sharpe(own, trials=number, variance=count.variance) for number in (count.trials, effective)
         )
-        self._pieces.append(evidence.of_deflated(raw, deflated, own, self._yearly))
+        self._pieces.append(pieces.of_deflated(raw, deflated, own, self._yearly))
 
     def _overfitting(self) -> None:
         made = backtest_overfitting(self._parts["trials"].returns)
         self._parts["overfitting"] = made
-        self._pieces.append(evidence.of_overfitting(made))
+        self._pieces.append(pieces.of_overfitting(made))
 
     def _snooping(self) -> None:
         returns = self._parts["trials"].returns
         made = snooping_test(returns, seed=next(self._seeds), repetitions=_REPETITIONS, stepwise=False)
-        self._pieces.append(evidence.of_snooping(made))
+        self._pieces.append(pieces.of_snooping(made))
 
     def _bands(self) -> None:
         returns = metrics.returns(self._parts["result"].equity)
         made = bootstrap_bands(returns, seed=next(self._seeds), sessions_per_year=self._yearly)
         self._parts["bands"] = made
-        self._pieces.append(evidence.of_bands(made))
+        self._pieces.append(pieces.of_bands(made))
 
     def _plateau(self) -> None:
         made = plateau(self._parts["trials"], self._strategy, sessions_per_year=self._yearly)
         self._parts["plateau"] = made
-        self._pieces.append(evidence.of_plateau(made))
+        self._pieces.append(pieces.of_plateau(made))
 
     def _costs(self) -> None:
         table = stress.cost_stress(
             self._strategy, *self._data, start=self._start, end=self._end, assumptions=self._assumed
         )
         self._parts["costs"] = table
-        self._pieces.append(evidence.of_costs(table))
+        self._pieces.append(pieces.of_costs(table))
 
     def _delays(self) -> None:
         table = stress.delay_stress(
             self._strategy, *self._data, start=self._start, end=self._end, assumptions=self._assumed
         )
         self._parts["delays"] = table
-        self._pieces.append(evidence.of_delay(table))
+        self._pieces.append(pieces.of_delay(table))
 
     def _dependence(self) -> None:
         made: BacktestResult = self._parts["result"]
@@ -336,12 +344,11 @@ class _Judge:
         self._parts |= {"benchmark": held, "regimes": table}
         part = dependence.concentration(made, self._data[1], sessions_per_year=self._yearly)
         self._pieces += [
-            evidence.of_entries(dependence.entries(made), len(sessions), self._yearly),
-            evidence.of_concentration(part),
-            evidence.of_regimes(table),
-            evidence.of_benchmark(
-                metrics.sharpe(made.equity), metrics.sharpe(held), metrics.cagr(made.equity), metrics.cagr(held)
-            ),
+            pieces.of_entries(dependence.entries(made), len(sessions), self._yearly),
+            pieces.of_concentration(part),
+            pieces.of_regimes(table),
+            pieces.of_benchmark(metrics.returns(made.equity), metrics.returns(held), self._yearly),
+            pieces.of_universe(self._data[1].close.reindex(sessions).iloc[-1]),
         ]
 
 

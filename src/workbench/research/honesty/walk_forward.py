@@ -46,13 +46,27 @@ class WalkForward:
         return float(self.result.metrics["sharpe"])
 
     @property
+    def in_sample(self) -> float:
+        """Mean over the windows of the annualised Sharpe ratio where the choice was made."""
+        return float(self.folds["in_sample"].mean())
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """``choices``, ``in_sample``, ``out_of_sample`` and ``efficiency``."""
+        return {
+            "choices": float(len(self.folds)),
+            "in_sample": self.in_sample,
+            "out_of_sample": self.sharpe,
+            "efficiency": self.efficiency,
+        }
+
+    @property
     def efficiency(self) -> float:
         """Sharpe ratio out of sample over the mean one in sample; NaN if that is not positive.
 
         Source: Pardo (2008), ch. 11, walk-forward efficiency, here of Sharpe ratios instead of profits.
         """
-        inside = float(self.folds["in_sample"].mean())
-        return self.sharpe / inside if inside > 0 else math.nan
+        return self.sharpe / self.in_sample if self.in_sample > 0 else math.nan
 
 
 def walk_forward(

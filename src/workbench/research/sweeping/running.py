@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.hardware.cgroups import read_limits
+from workbench.hardware.budget import defaults_here
 from workbench.research.sweeping.grid import Numbers
 from workbench.research.sweeping.jobs import Job
 from workbench.research.sweeping.window import Array
@@ -30,10 +29,8 @@ _CHUNKS_PER_TASK = 8  # a cluster needs some milliseconds for each task
 
 @cache
 def cores() -> int:
-    """How many cores this process may use: its affinity, and what the control groups allow."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limit = read_limits().cpus
-    return max(1, allowed if limit is None else min(allowed, int(np.ceil(limit))))
+    """How many cores this process may use, by the machine's budget."""
+    return defaults_here().threads
 
 
 def chunks_of(ranges: list[Range], size: int) -> list[Range]:

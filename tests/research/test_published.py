@@ -1,0 +1,107 @@
+"""Published examples of other programs, run by themselves, and the same numbers from the kernel."""
+
+from __future__ import annotations
+
+import importlib
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.data.bars import Bars
+from workbench.research import Assumptions, backtest
+from workbench.research.inputs import prepare
+from workbench.strategies.base import Strategy
+
+# What both examples set: PerShare(cost=0.0075, min_trade_cost=1.0) and VolumeShareSlippage() with its defaults.
+ZIPLINE = Assumptions(
+    capital_usd=100_000, commission_per_share_usd=0.0075, commission_min_usd=1.0, slippage_bps=0, cash_buffer=0,
+    min_trade_value_usd=0, tolerance=0, fill="next_close", target="shares", max_volume_share=0.025, impact=0.1,
+)  # fmt: skip
+
+
+class BuyApple(Strategy):
+    """zipline/examples/buyapple.py: ten more shares every session."""
+
+    start: date
+
+    def weights(self, bars: Bars) -> pd.DataFrame:
+        counted = np.cumsum(bars.sessions >= pd.Timestamp(self.start)) * 10.0
+        return pd.DataFrame({"AAPL": counted}, index=bars.sessions).reindex(columns=bars.close.columns)
+
+
+class DualMovingAverage(Strategy):
+    """zipline/examples/dual_moving_average.py: 100 shares while the mean of 100 sessions is above that of 300."""
+
+    start: date
+
+    def weights(self, bars: Bars) -> pd.DataFrame:
+        close = bars.close["AAPL"]
+        fast, slow = close.rolling(100).mean(), close.rolling(300).mean()
+        wanted = pd.Series(np.nan, index=close.index).mask(fast > slow, 100.0).mask(fast < slow, 0.0)
+        first = int(close.index.searchsorted(pd.Timestamp(self.start)))
+        wanted.iloc[: first + 299] = 0.0  # the example skips its first 300 sessions
+        return wanted.ffill().fillna(0.0).to_frame("AAPL")
+
+
+@pytest.fixture(scope="module")
+def apple(sample: Any) -> tuple[Bars, Bars, pd.DataFrame]:
+    return sample.split.select(["AAPL"]), sample.raw.select(["AAPL"]), sample.actions.iloc[:0]
+
+
+def by_zipline(
+    apple: tuple[Bars, Bars, pd.DataFrame], example: Any, start: date, end: date
+) -> tuple[list[float], list[Any]]:
+    """Equity by session and all transactions of an example, run by zipline on the same bars."""
+    from zipline.algorithm import TradingAlgorithm
+    from zipline.data.data_portal import DataPortal
+    from zipline.finance.trading import SimulationParameters
+    from zipline.utils.calendar_utils import get_calendar
+
+    from workbench.research.engines import _zipline_parts as parts
+
+    inputs = prepare(BuyApple(start=start), *apple, start, end, ZIPLINE)
+    exchange = get_calendar("XNYS")
+    finder = parts.asset_finder(inputs, ZIPLINE, "XNYS")
+    portal = DataPortal(
+        finder, exchange, first_trading_day=inputs.sessions[0], equity_daily_reader=parts.SessionBars(inputs, exchange),
+        adjustment_reader=parts.adjustment_reader(inputs),
+    )  # fmt: skip
+    equity: list[float] = []
+    fills: list[Any] = []
+
+    class Kept:
+        def end_of_session(self, packet: Any, ledger: Any, *_: Any) -> None:
+            equity.append(float(ledger.portfolio.portfolio_value))
+            fills.extend(ledger.transactions())
+
+    algorithm = TradingAlgorithm(
+        sim_params=SimulationParameters(
+            inputs.sessions[0], inputs.sessions[-1], exchange, capital_base=100_000, data_frequency="daily"
+        ),
+        data_portal=portal, initialize=example.initialize, handle_data=example.handle_data, metrics_set={Kept()},
+        benchmark_returns=pd.Series(0.0, index=inputs.sessions),
+    )  # fmt: skip
+    for _ in algorithm.get_generator():
+        pass
+    return equity, fills
+
+
+@pytest.mark.parametrize(
+    ("module", "strategy", "start", "end"),
+    [
+        # Bought for ever on credit, so for two years; averages of 300 sessions cross seldom, so for seven.
+        ("buyapple", BuyApple, date(2010, 1, 4), date(2011, 12, 30)),
+        ("dual_moving_average", DualMovingAverage, date(2006, 1, 3), date(2012, 12, 31)),
+    ],
+)
+def test_zipline_examples_give_the_same_equity_to_the_cent(
+    apple: tuple[Bars, Bars, pd.DataFrame], module: str, strategy: Any, start: date, end: date
+) -> None:
+    equity, fills = by_zipline(apple, importlib.import_module(f"zipline.examples.{module}"), start, end)
+    made = backtest(strategy(start=start), *apple, assumptions=ZIPLINE, start=start, end=end)
+    assert len(fills) == len(made.fills) >= 3
+    np.testing.assert_allclose(made.equity, equity, atol=0.004)
+    np.testing.assert_allclose(made.fills["price"], [fill["price"] for fill in fills], rtol=1e-12)

@@ -99,5 +99,11 @@ def test_the_forked_writer_outlives_the_kernels_and_their_helper(tmp_path: Path)
 
 def _processes() -> list[psutil.Process]:
     """Writers of pages that descend from this process."""
-    below = psutil.Process().children(recursive=True)
-    return [process for process in below if process.name() == "wb-pages" or "workbench.jobs.pages" in process.cmdline()]
+    return [child for child in psutil.Process().children(recursive=True) if _writes_pages(child)]
+
+
+def _writes_pages(process: psutil.Process) -> bool:
+    try:
+        return process.name() == "wb-pages" or "workbench.jobs.pages" in process.cmdline()
+    except psutil.NoSuchProcess:  # it has just ended, or waits for its parent to notice that
+        return False

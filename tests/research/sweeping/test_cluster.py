@@ -56,6 +56,10 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     assert alive == []
 
 
+async def _settled() -> None:
+    """Runs on the client's loop after what was asked of it before, releases among it."""
+
+
 @pytest.mark.parametrize(
     ("strategy", "grid", "symbols"),
     [
@@ -75,6 +79,7 @@ def test_a_cluster_gives_the_numbers_of_this_process(
     assert here.table["trades"].sum() > 0
     pd.testing.assert_frame_equal(there.table, here.table, check_exact=True)
     assert there.refused == here.refused
+    client.sync(_settled)
     assert client.futures == {}  # what was sent to the workers is let go
 
 

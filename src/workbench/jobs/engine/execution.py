@@ -22,6 +22,7 @@ from workbench.jobs.engine.tags import may_raise, runs, timeout_s
 from workbench.jobs.kernels.managers import PoolKernelClient
 
 _POLL_S = 0.05  # how often the cancel flag and the limits are looked at
+_LATE_S = 1.0  # for a cell that has not begun within the grace time
 _LAST_WORDS_S = 0.2  # for output of a dead kernel that is still on its way
 _CLOSING_S = 30.0  # for the kernel's closing record
 _EXIT_S = 30.0  # for its exit functions after a notebook that succeeded
@@ -307,11 +308,13 @@ class _Execution:
 
     async def _interrupt(self, task: asyncio.Task[None]) -> None:
         """Interrupt the running cell, and give it time to clean up after itself."""
+        # A kernel that has not begun the cell yet, as on a machine that is busy, would not notice the signal.
         begun = asyncio.create_task(self._client.begun.wait())
-        await self._first_of(begun, task, self._death, timeout=1)
+        await self._first_of(begun, task, self._death, timeout=self._job.grace_s)
+        grace_s = self._job.grace_s if begun.done() else _LATE_S
         begun.cancel()
         await self._manager.interrupt_kernel()
-        await self._first_of(task, self._death, timeout=self._job.grace_s)
+        await self._first_of(task, self._death, timeout=grace_s)
         self._hung = not task.done()
 
     async def _first_of(self, *tasks: asyncio.Task[Any] | None, timeout: float | None = None) -> None:

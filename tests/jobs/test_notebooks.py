@@ -30,9 +30,10 @@ def test_a_page_of_a_failed_notebook_says_so_at_the_top(pool, fixtures, tmp_path
     assert "NotebookFailed: error.ipynb, cell [2]: ValueError" in text
 
 
-def test_a_file_that_is_no_notebook_gets_no_page(tmp_path):
-    (tmp_path / "bad.ipynb").write_text("nope")
-    with pytest.raises(JobError, match=r"no page of .*bad\.ipynb: Notebook does not appear to be JSON"):
+@pytest.mark.parametrize("text", ["nope", "[]", "{}", '{"cells": 1}', '{"metadata": {}}'])
+def test_a_file_that_is_no_notebook_gets_no_page(tmp_path, text):
+    (tmp_path / "bad.ipynb").write_text(text)
+    with pytest.raises(JobError, match=r"no page of .*bad\.ipynb: it is no notebook \(.+\)"):
         to_html(tmp_path / "bad.ipynb")
     assert not (tmp_path / "bad.html").exists()
 

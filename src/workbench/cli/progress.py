@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ class TerminalWatcher:
         self._cells: TaskID | None = None
 
     def __enter__(self) -> TerminalWatcher:
+        if not sys.stderr.isatty():  # a job under a scheduler does not wait for the imports either
+            return self
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         from workbench.cli.output import console
@@ -38,8 +41,6 @@ class TerminalWatcher:
             console=console(stderr=True),
             transient=True,
         )
-        if not self._progress.console.is_terminal:
-            self._progress.disable = True
         self._progress.start()
         self._sessions = self._cells = None
         return self
@@ -47,27 +48,27 @@ class TerminalWatcher:
     def __exit__(self, *_: object) -> None:
         if self._progress is not None:
             self._progress.stop()
+            self._progress = None
 
     def sessions(self, total: int) -> None:
         """Announce a replay of so many sessions."""
-        assert self._progress is not None
-        self._sessions = self._progress.add_task("sessions", total=total)
+        if self._progress is not None:
+            self._sessions = self._progress.add_task("sessions", total=total)
 
     def session_done(self, session: date) -> None:
-        assert self._progress is not None
-        assert self._sessions is not None
-        self._progress.update(self._sessions, advance=1, description=f"sessions to {session}")
+        if self._progress is not None and self._sessions is not None:
+            self._progress.update(self._sessions, advance=1, description=f"sessions to {session}")
 
     def step(self, run: RunRecord, step: Step, number: int, total: int) -> None:
-        assert self._progress is not None
+        if self._progress is None:
+            return
         if self._cells is not None:
             self._progress.remove_task(self._cells)
         label = f"{run.key.pipeline} {run.key.session} {number + 1}/{total} {step.name}"
         self._cells = self._progress.add_task(label, total=None)
 
     def cell(self, progress: CellProgress) -> None:
-        assert self._progress is not None
-        if self._cells is not None:
+        if self._progress is not None and self._cells is not None:
             self._progress.update(self._cells, completed=progress.number, total=progress.total)
 
 

@@ -6,6 +6,7 @@ after: :mod:`workbench.jobs.pages` keeps a process for it.
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -33,9 +34,13 @@ def to_html(notebook: Path) -> Path:
     import nbformat
 
     try:
-        nb = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]  # no types
-    except (OSError, nbformat.reader.NotJSONError) as error:
-        raise JobError(f"no page of {notebook}: {str(error).splitlines()[0]}") from error
+        # Without nbformat.read's check: the engine wrote it, and nbconvert checks it once more.
+        nb = nbformat.v4.reads(notebook.read_text(encoding="utf-8"))  # type: ignore[no-untyped-call]  # no types
+        nb.cells  # noqa: B018  # asked for, because a page is made of nothing else
+    except OSError as error:
+        raise JobError(f"no page of {notebook}: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise JobError(f"no page of {notebook}: it is no notebook ({str(error).splitlines()[0]})") from error
     body, _ = exporter.from_notebook_node(nb, resources={"metadata": {"name": notebook.stem}})
     page = notebook.with_suffix(".html")
     write_atomically(page, body)
@@ -56,10 +61,10 @@ def prepare(cache: Path | None = None) -> None:
             exporter.environment.bytecode_cache = FileSystemBytecodeCache(str(cache), "page-%s.jinja")
     import nbformat
 
-    title = nbformat.v4.new_markdown_cell("# *&amp;*")  # type: ignore[no-untyped-call]  # no types
-    code = nbformat.v4.new_code_cell("1")  # type: ignore[no-untyped-call]  # no types
-    nb = nbformat.v4.new_notebook(cells=[title, code])  # type: ignore[no-untyped-call]  # no types
-    exporter.from_notebook_node(nb)
+    title = {"cell_type": "markdown", "id": "a", "metadata": {}, "source": "# *&amp;*"}
+    code = {"cell_type": "code", "id": "b", "metadata": {}, "source": "1", "execution_count": 1, "outputs": []}
+    page = {"cells": [title, code], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    exporter.from_notebook_node(nbformat.v4.reads(json.dumps(page)))  # type: ignore[no-untyped-call]  # no types
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 from pathlib import Path
@@ -40,13 +41,31 @@ def test_a_job_runs_once_at_its_moment_and_is_on_record(office: Office) -> None:
 
 def test_a_worker_is_warm_before_the_moment_and_never_early(office: Office) -> None:
     office.pipeline("nightly", "close + 30min")
-    with Shift(office.daemon(clock=office.flowing("2013-03-01T21:29:57"), arm_s=0.5)):
+    with Shift(office.daemon(clock=office.flowing("2013-03-01T21:29:52"), arm_s=0.5)):
         until(lambda: office.events("ended"))
     (started,) = office.events("starts")
     assert started["text"].endswith("warm")
     assert started["at"] < "2013-03-01T21:30:00"  # it was told ahead, and waited for the moment by itself
     (begun,) = office.events("begins")
     assert 0 <= begun["late_s"] < 1
+
+
+def test_a_moment_that_comes_while_the_pipelines_are_first_read_is_not_lost(office: Office) -> None:
+    office.pipeline("nightly", "close + 30min")
+    office.clock.advance(89 * 60 + 30)
+
+    class SlowReading(io.StringIO):
+        """The minute in which the files are read and the calendars loaded passes when the first one is told of."""
+
+        def write(self, text: str) -> int:
+            if '"added"' in text:
+                office.clock.advance(60)
+            return super().write(text)
+
+    office.said = SlowReading()
+    with Shift(office.daemon()):
+        until(lambda: office.events("ended"))
+    assert office.worked() == ["nightly 2013-03-01T21:30:00+00:00"]
 
 
 def test_a_job_that_fails_is_logged_with_its_reason_and_not_run_again(office: Office) -> None:

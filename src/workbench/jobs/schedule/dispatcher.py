@@ -95,7 +95,7 @@ class Dispatcher:
 
     def tick(self) -> float:
         """Do what is due; the seconds until there may be more."""
-        self._look()
+        self._look(self._post.clock.now())
         for run in self._runs.reap():
             self._log.write("lost", run.reason, pipeline=run.key.pipeline, level="error", run=run.run_id)
         now = self._post.clock.now()
@@ -134,8 +134,8 @@ class Dispatcher:
 
     # ---- what is due -----------------------------------------------------------------------------
 
-    def _look(self) -> None:
-        """Take in what was edited."""
+    def _look(self, since: datetime) -> None:
+        """Take in what was edited; what is new counts from ``since``, however long the look takes."""
         edits = self._folder.look()
         for edit in edits:
             stays = "the last good pipeline stays: " if edit.name in self._folder.pipelines else ""
@@ -148,6 +148,7 @@ class Dispatcher:
         if edits:
             self._agenda = Agenda(self._folder.pipelines.values(), self._calendars)
             self._cold.clear()
+            self._seen = dict.fromkeys(self._folder.pipelines, since) | self._seen
 
     def _watch_clock(self, now: datetime) -> None:
         """Say that the clock was set, or that the machine slept: moments may then come late, or once more."""

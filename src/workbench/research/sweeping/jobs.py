@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from workbench.data.bars import FIELDS
 from workbench.errors import DataError
+from workbench.indicators.memo import remembering
 from workbench.research.inputs import WEIGHT_DECIMALS
 from workbench.research.sweeping.grid import Grid, Numbers, words
 from workbench.research.sweeping.kernels import SUMS, Rules
@@ -54,11 +56,12 @@ class StrategyJob:
         window = self.window
         sums = np.zeros((len(numbers), SUMS))
         traded_on = ~np.isnan(window.closes)
-        for row, strategy in enumerate(self.grid.strategies(numbers)):
-            weights = weights_of(strategy, window, whole_shares=self.rules.lot > 0.0)
-            simulate(
-                weights, window.prices, window.marks, traded_on, window.due, window.lag, self.rules, sums[row]
-            )  # fmt: skip
+        with remembering(getattr(window.signals, name) for name in FIELDS):
+            for row, strategy in enumerate(self.grid.strategies(numbers)):
+                weights = weights_of(strategy, window, whole_shares=self.rules.lot > 0.0)
+                simulate(
+                    weights, window.prices, window.marks, traded_on, window.due, window.lag, self.rules, sums[row]
+                )  # fmt: skip
         return sums
 
     def writable(self) -> StrategyJob:

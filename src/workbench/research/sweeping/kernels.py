@@ -427,7 +427,11 @@ def _switch(moments, count: int, weight: float, prices, marks, lowest: float, la
         if value <= 0.0:
             return False
         change = value / before - 1.0
-        first, second, downside = first + change, second + change * change, downside + min(change - rules.hurdle, 0.0) ** 2
+        first, second, downside = (
+            first + change,
+            second + change * change,
+            downside + min(change - rules.hurdle, 0.0) ** 2,
+        )
         idle += cash / value
         before, low, jump, peak = value, min(low, value), max(jump, change), max(peak, value)
         if value * height < trough * peak:

@@ -46,7 +46,8 @@ def test_other_parameters_other_frames_and_other_times_are_computed_anew() -> No
 
 def test_whoever_writes_into_an_indicator_writes_into_his_own() -> None:
     with remembering([CLOSE]):
-        scaled(CLOSE, 2.0).iloc[0, 0] = 0.0
+        mine = scaled(CLOSE, 2.0)
+        mine.iloc[0, 0] = 0.0
         pd.testing.assert_frame_equal(scaled(CLOSE, 2.0), CLOSE * 2.0)
     assert asked == [2.0]
 

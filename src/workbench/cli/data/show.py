@@ -1,4 +1,4 @@
-"""``workbench data load | show``: the lake."""
+"""``workbench data show | versions``: what is in the lake."""
 
 from __future__ import annotations
 
@@ -8,26 +8,7 @@ import typer
 
 from workbench.cli.output import Json, show
 
-app = typer.Typer(help="Market data: the lake.", no_args_is_help=True)
 
-
-@app.command()
-def load() -> None:
-    """Load the sample data; loading it again changes nothing."""
-    from workbench.app import open_workbench
-
-    workbench = open_workbench()
-    try:
-        for result in workbench.load_sample():
-            typer.echo(
-                f"{result.source}: {result.rows_read} rows read, {result.rows_added} added, {result.rows_restated}"
-                f" restated, {result.actions_added} corporate actions, snapshot {result.snapshot}"
-            )
-    finally:
-        workbench.close()
-
-
-@app.command("show")
 def coverage(
     snapshot: Annotated[int | None, typer.Option(help="As known in this snapshot.")] = None,
     as_json: Json = False,
@@ -47,7 +28,6 @@ def coverage(
         workbench.close()
 
 
-@app.command()
 def versions(as_json: Json = False) -> None:
     """Snapshots of the lake; every read can name one."""
     from workbench.app import open_workbench

@@ -1,0 +1,13 @@
+"""``workbench data``: the lake. One file per group of commands; they are registered here."""
+
+from __future__ import annotations
+
+import typer
+
+from workbench.cli.data.load import load
+from workbench.cli.data.show import coverage, versions
+
+app = typer.Typer(help="Market data: the lake.", no_args_is_help=True)
+app.command("load")(load)
+app.command("show")(coverage)
+app.command("versions")(versions)

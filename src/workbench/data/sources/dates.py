@@ -45,8 +45,7 @@ class Dates:
     def sql(self, cell: str) -> str:
         """SQL for the cell's moment: TIMESTAMP in UTC where the zone is known, else as written; NULL for no date."""
         if self.epoch:
-            scaled = f"try_cast({cell} AS DOUBLE)" if self.epoch == 1 else f"try_cast({cell} AS BIGINT)"
-            return f"make_timestamp(CAST({scaled} * 1000000 // {self.epoch} AS BIGINT))"
+            return f"TRY(make_timestamp({_microseconds(cell, self.epoch)}))"
         text = f"trim({cell})"
         if self.suffix:
             cut = len(self.suffix)
@@ -109,6 +108,13 @@ def infer(cells: Iterable[str], where: str, declared: str | None = None) -> Date
         raise DataError(f"{where}: there is no date in it that can be read{shown}", hint='say --date-format "%Y-%m-%d"')
     best = max(groups.values(), key=len)
     return _epoch(best) if best[0].shape == "epoch" else _written(best, where, declared)
+
+
+def _microseconds(cell: str, per_second: int) -> str:
+    if per_second == 1:
+        return f"CAST(try_cast({cell} AS DOUBLE) * 1000000 AS BIGINT)"
+    whole = f"try_cast({cell} AS BIGINT)"
+    return f"{whole} * {10**6 // per_second}" if per_second <= 10**6 else f"{whole} // {per_second // 10**6}"
 
 
 def is_ambiguous(cells: Iterable[str]) -> bool:
@@ -175,15 +181,16 @@ def _day(found: Sequence[_Found], where: str, declared: str | None) -> tuple[str
     if first.shape == "packed to the second":
         return "%Y%m%d%H%M%S", None
     if first.shape in ("day and name", "name first"):
-        return _named(first)
+        return _named(found)
     year = "%Y" if first.shape == "two numbers first" else "%y"
     day_first, reason = _day_first(found, where, declared)
     return (f"%d{sign}%m{sign}{year}" if day_first else f"%m{sign}%d{sign}{year}"), reason
 
 
-def _named(first: _Found) -> tuple[str, None]:
-    letters = re.findall(r"[A-Za-z]+", first.match["day"])[0]
-    month, sign = "%b" if len(letters) == 3 else "%B", first.match["sign"]
+def _named(found: Sequence[_Found]) -> tuple[str, None]:
+    first = found[0]
+    letters = max(len(re.findall(r"[A-Za-z]+", each.match["day"])[0]) for each in found)
+    month, sign = "%b" if letters == 3 else "%B", first.match["sign"]
     if first.shape == "name first":
         return f"{month} %d{sign}%Y", None
     year = "%y" if re.search(r"[- ]\d{2}$", first.match["day"]) else "%Y"

@@ -59,10 +59,8 @@ class Reading:
     def key(self) -> str:
         """What of it changes the meaning of the data, as text."""
         named = sorted(self.columns.items())
-        return repr(
-            (READER, self.frequency, named, self.date_format, self.adjusted, self.symbol, self.timezone, self.decimal)
-            + (self.exchange_zone, self.quarantine)
-        )
+        said = (self.frequency, self.date_format, self.adjusted, self.symbol, self.timezone, self.decimal)
+        return repr((READER, named, *said, self.exchange_zone, self.quarantine))
 
 
 def _require_zone(name: str) -> None:

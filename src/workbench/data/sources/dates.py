@@ -216,6 +216,8 @@ def _day_first(found: Sequence[_Found], where: str, declared: str | None) -> tup
         return True, f"dates are day first: {day.cell!r}"
     if month:
         return False, f"dates are month first: {month.cell!r}"
+    if found[0].match["sign"] == ".":
+        return True, f"dates are day first: they are written with points ({found[0].cell!r})"
     raise DataError(
         f"{where}: {found[0].cell!r} may be day first or month first, and no other row tells",
         hint="say --date-format day-first or --date-format month-first",

@@ -77,7 +77,7 @@ def _stacked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     shares = [sum(plain(str(each)) in _FIELDS for each in frame.columns.unique(level)) for level in (0, 1)]
     if max(shares) < 5:
         raise DataError(
-            f"{name}: no level of its columns has the names of fields", hint="open, high, low, close, volume"
+            f"{name}: no level of its columns names fields", hint="open, high, low, close, volume"
         )
     symbols = 1 - shares.index(max(shares))
     frame = frame.rename_axis(columns=["Symbol" if level == symbols else "Field" for level in (0, 1)])

@@ -71,7 +71,8 @@ def judge(
     detail = f"{name} has prices adjusted for splits by its source, not as traded"
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {NOTICES} AS "
-        f"SELECT symbol, min(moment)::DATE AS first, max(moment)::DATE AS last, ? AS detail FROM {rows} GROUP BY symbol",
+        "SELECT symbol, min(moment)::DATE AS first, max(moment)::DATE AS last, ? AS detail "
+        f"FROM {rows} GROUP BY symbol",
         [detail],
     )
     return Judged(rows, actions, NOTICES, tuple(notes))

@@ -120,10 +120,23 @@ class TypedTable:
 
 
 def parquet(connection: duckdb.DuckDBPyConnection, files: Mapping[str, str]) -> TypedTable:
-    """Parquet files of one shape: paths with what messages call them."""
+    """Parquet files of one shape: paths with what messages call them.
+
+    Raises
+    ------
+    DataError
+        If one cannot be read.
+    """
+    import duckdb
+
     paths = "[" + ", ".join(quoted(path) for path in files) + "]"
     relation = f"read_parquet({paths}, filename = 'staged_file', file_row_number = true)"
-    columns = [c for c in described(connection, relation) if c.name not in ("staged_file", "file_row_number")]
+    try:
+        found = described(connection, relation)
+    except duckdb.Error as error:
+        text = first_line(error).replace(next(iter(files)), "")
+        raise DataError(f"{next(iter(files.values()))}: cannot be read: {text}") from error
+    columns = [column for column in found if column.name not in ("staged_file", "file_row_number")]
     return TypedTable(relation, columns, files, file="staged_file", line="file_row_number + 1")
 
 

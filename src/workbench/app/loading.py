@@ -93,8 +93,8 @@ def source(
         return _alpaca(workbench, text.partition(":")[2], reading, asked, env)
     if "://" in text:
         raise ConfigError(
-            f"nothing is known of {kind}://",
-            hint=f"{', '.join(f'{each}:' for each in (*DATABASES, 's3', 'alpaca'))} are",
+            f"nothing can be read from {kind}://",
+            hint=f"but from files and from {', '.join(f'{each}:' for each in (*DATABASES, 's3', 'alpaca'))}",
         )
     return FileSource(text, reading, progress=progress)
 

@@ -123,9 +123,8 @@ class _Told:
         below = [*result.assumptions]
         below += [f"restated: {each}" for each in result.restated]
         if result.quarantined:
-            below.append(
-                f"{result.quarantined} rows were set aside: workbench data quarantine --source '{result.source}'"
-            )
+            rows = "1 row was" if result.quarantined == 1 else f"{result.quarantined} rows were"
+            below.append(f"{rows} set aside: workbench data quarantine --source '{result.source}'")
         if result.repeated:
             below.append("the same data was loaded before: nothing was done")
         return cls(line, tuple(below), dataclasses.asdict(result))
@@ -186,7 +185,11 @@ def _pairs(written: list[str]) -> dict[str, str]:
 
 def _refuse_options(given: dict[str, Any]) -> None:
     """The sample is known: what is declared about it would be ignored."""
-    named = [name for name, value in given.items() if value not in (None, False) and value != {}]
+    named = [
+        name for name, value in given.items() if value not in ("", {}) and value is not None and value is not False
+    ]
+    if given["adjusted"] is False:
+        named.append("raw")
     if named:
         raise ConfigError(
             f"--{named[0].replace('_', '-')} without a location", hint="say what to load: a file, a folder, a database"

@@ -76,11 +76,11 @@ def _stacked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         )
     shares = [sum(plain(str(each)) in _FIELDS for each in frame.columns.unique(level)) for level in (0, 1)]
     if max(shares) < 5:
-        raise DataError(
-            f"{name}: no level of its columns names fields", hint="open, high, low, close, volume"
-        )
+        raise DataError(f"{name}: no level of its columns names fields", hint="open, high, low, close, volume")
     symbols = 1 - shares.index(max(shares))
     frame = frame.rename_axis(columns=["Symbol" if level == symbols else "Field" for level in (0, 1)])
     if frame.index.name is None:
         frame = frame.rename_axis(index="Date")
-    return frame.stack(level="Symbol", future_stack=True).dropna(how="all").rename_axis(columns=None)
+    rows = frame.stack(level="Symbol", future_stack=True)
+    assert isinstance(rows, pd.DataFrame)  # two levels, one of them stacked
+    return rows.dropna(how="all").rename_axis(columns=None)

@@ -160,7 +160,8 @@ def test_a_terminal_sees_progress_and_a_pipe_does_not(house: Path) -> None:
     theirs, ours = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "workbench.cli.main", "data", "load", "PG.csv", "--raw"],
-        cwd=house, env=environment(TERM="xterm"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=ours, text=True,
+        cwd=house, env=environment(TERM="xterm"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=ours,
+        text=True,
     ) as process:  # fmt: skip
         os.close(ours)
         drawn = _all_of(theirs)

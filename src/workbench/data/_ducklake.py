@@ -73,6 +73,25 @@ def connect(folder: Path, *, read_only: bool, create: bool) -> duckdb.DuckDBPyCo
     return connection
 
 
+def attach_again(connection: duckdb.DuckDBPyConnection, folder: Path, error: BaseException, *, read_only: bool) -> bool:
+    """After a conflict, attach the lake anew to the same connection, which keeps what was staged in it.
+
+    False if the error is not a passing one, or that was not possible: the connection is of no use then.
+    """
+    import duckdb
+
+    if not isinstance(error, duckdb.Error) or not _PASSING.search(str(error)):
+        return False
+    try:
+        with suppress(duckdb.TransactionException):
+            connection.execute("ROLLBACK")
+        connection.execute("DETACH lake")
+        connection.execute(_attach(folder, read_only=read_only, create=False))
+    except duckdb.Error:
+        return False
+    return True
+
+
 def _is_small(files: Path) -> bool:
     """Whether the lake is read faster by one thread: waking others doubles the processor time of a short query."""
     total = 0

@@ -11,8 +11,10 @@ import pandas as pd
 
 from workbench.data.adjust import adjust
 from workbench.data.bars import FIELDS, Bars
+from workbench.data.dataset import Frequency
+from workbench.data.rows import BarRows
 
-__all__ = ["actions", "adjust", "coverage", "notices", "snapshots", "widen"]
+__all__ = ["actions", "adjust", "coverage", "notices", "rows", "snapshots", "widen"]
 
 Rows = Sequence[tuple[Any, ...]]
 _EPOCH = date(1970, 1, 1)
@@ -44,6 +46,20 @@ def notices(rows: Rows) -> pd.DataFrame:
     """``symbol``, ``first``, ``last`` and ``detail``."""
     frame = pd.DataFrame(rows, columns=["symbol", "first", "last", "detail"])
     return frame.astype({"first": "datetime64[ns]", "last": "datetime64[ns]"})
+
+
+def rows(columns: Mapping[str, np.ndarray[Any, Any]], frequency: Frequency, snapshot: int) -> BarRows:
+    """Long columns ``symbol``, ``at`` and the fields, sorted by symbol and time."""
+    names = np.asarray(columns["symbol"])
+    starts = np.concatenate([[0], np.flatnonzero(names[1:] != names[:-1]) + 1]) if len(names) else np.zeros(0, int)
+    return BarRows(
+        tuple(str(name) for name in names[starts]),
+        np.concatenate([starts, [len(names)]]).astype(np.int64),
+        np.asarray(columns["at"]).astype("datetime64[ns]"),
+        **{name: np.asarray(columns[name], dtype=np.float64) for name in FIELDS},
+        frequency=frequency,
+        snapshot=snapshot,
+    )
 
 
 def widen(columns: Mapping[str, np.ndarray[Any, Any]], names: Sequence[str], snapshot: int) -> Bars:

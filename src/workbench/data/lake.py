@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.data.bars import Adjustment, Bars
-    from workbench.data.dataset import Dataset, LoadResult
+    from workbench.data.dataset import Frequency, LoadResult, Source, Staged
+    from workbench.data.rows import BarRows
 
 T = TypeVar("T")
 _LOAD_HINT = "run: workbench data load"
@@ -85,26 +86,42 @@ class Lake:
             self._connection.close()
             self._connection = None
 
-    def load(self, dataset: Dataset) -> LoadResult:
-        """Put a dataset into the lake, all of it in one snapshot or nothing.
+    def load(
+        self, source: Source, *, restate: bool = False, progress: Callable[[str], None] | None = None
+    ) -> LoadResult:
+        """Put what a source has into the lake, all of it in one snapshot or nothing.
 
         Data loaded before changes nothing. A row that is there already with the same prices is left alone;
-        one with other prices is restated: reads get the newest, older snapshots keep the old.
+        one with other prices is restated: reads get the newest, older snapshots keep the old. A load that
+        would restate most of a symbol's known bars (and at least 20) needs ``restate``: that is another
+        history, not a correction. ``progress`` is told what is being done, a phrase at a time.
 
         Raises
         ------
         DataError
-            If the dataset is malformed, the lake is read-only or broken, or other processes keep it busy.
+            If the data is malformed or another history, the lake is read-only or broken, or other processes
+            keep it busy.
         """
         if self.read_only:
-            raise DataError(f"{dataset.source}: the lake is open for reading only")
-        dataset.check()
+            raise DataError(f"{source.name}: the lake is open for reading only")
         self.folder.mkdir(parents=True, exist_ok=True)
-        return self._run(
-            lambda connection: _merge.merge(connection, dataset, self._clock),
-            f"loading {dataset.source}",
-            create=True,
-        )
+        tell = progress or (lambda _: None)
+        staged: dict[int, Staged] = {}  # by connection: what is staged survives a conflict, unless it has to be closed
+
+        def merge(connection: duckdb.DuckDBPyConnection) -> LoadResult:
+            known = _merge.find_load(connection, source.digest)
+            if known is not None:
+                return known
+            if id(connection) not in staged:
+                staged.clear()
+                tell(f"reading {source.name}")
+                staged[id(connection)] = source.stage(connection)
+            tell("comparing and writing")
+            return _merge.merge(connection, source, staged[id(connection)], self._clock, restate=restate)
+
+        result = self._run(merge, f"loading {source.name}", create=True)
+        self._drop_staged()
+        return result
 
     def loaded(self, digest: str) -> LoadResult | None:
         """What loading the data of this digest would do if it was loaded before; None if it was not."""
@@ -253,6 +270,42 @@ class Lake:
         since, until = raw.sessions[0].date(), raw.sessions[-1].date()
         return _frames.adjust(raw, self.actions(names, start=since, end=until, snapshot=snapshot), adjustment)
 
+    def rows(
+        self,
+        symbols: Sequence[str] | None = None,
+        *,
+        start: date | None = None,
+        end: date | None = None,
+        frequency: Frequency = "daily",
+        snapshot: int | None = None,
+        cleaned: bool = False,
+    ) -> BarRows:
+        """Raw bars as long columns, sorted by symbol, then time: what rules and cleaning work on.
+
+        Symbols are the tickers of the day, as stored. ``start`` and ``end`` are sessions (UTC days for minutes), both
+        included. Symbols without a bar in the range are left out; none at all is an empty answer.
+
+        Raises
+        ------
+        DataError
+            If a symbol or the snapshot is unknown.
+        """
+        from workbench.data import _frames
+
+        table, time = ("bars", "session") if frequency == "daily" else ("minutes", "start")
+        snapshot = self.snapshot() if snapshot is None else snapshot
+        names = sorted(_names(symbols) or self.symbols(snapshot))
+        where, parameters = ("", []) if symbols is None else ("AND symbol IN (SELECT unnest(?))", [names])
+        columns = self._columns(
+            f"SELECT symbol, {time} AS at, {', '.join(FIELDS)} FROM {_at(table, snapshot)} "
+            f"WHERE {time}::DATE BETWEEN ? AND ? {where} ORDER BY symbol, {time}",
+            [start or date.min, end or date.max, *parameters],
+        )
+        rows = _frames.rows(columns, frequency, snapshot)
+        if symbols is not None and len(rows.symbols) < len(names):
+            self._require(names, set(rows.symbols), snapshot, only_new=True)
+        return rows
+
     def actions(
         self,
         symbols: Sequence[str] | None = None,
@@ -315,8 +368,10 @@ class Lake:
                 self._connection = _ducklake.connect(self.folder, read_only=self.read_only, create=create)
             try:
                 return action(self._connection)
-            except BaseException:
-                self.close()  # a transaction that failed can leave a connection of no use: the next call starts afresh
+            except BaseException as error:
+                # A transaction that failed can leave an attached lake of no use: the next call starts afresh.
+                if not _ducklake.attach_again(self._connection, self.folder, error, read_only=self.read_only):
+                    self.close()
                 raise
 
         try:
@@ -328,6 +383,10 @@ class Lake:
             if known is None:
                 raise
             raise known from error.__cause__
+
+    def _drop_staged(self) -> None:
+        if self._connection is not None:
+            _merge.drop_temporary(self._connection)
 
     def _explain(self, error: DataError) -> DataError | None:
         """A better error for the two that a wrong snapshot or a lake without tables leads to."""

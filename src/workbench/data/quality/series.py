@@ -66,13 +66,22 @@ class Series:
                 logs[place] += np.log(value)
         return logs
 
+    @property
+    def has_splits(self) -> bool:
+        """Whether any split is on record."""
+        return bool(self.tape.recorded(self.symbol, ("split",)))
+
+    def splits_at(self, bars: Ints) -> Floats | float:
+        """The logs of the splits that work from some bars on."""
+        return self.splits[bars] if self.has_splits else 0.0
+
     @cached_property
     def returns(self) -> Floats:
         """Log return from the close before, recorded splits taken out; the first bar's is zero."""
         found = np.empty(len(self))
         found[0] = 0.0
         np.subtract(self.log_close[1:], self.log_close[:-1], out=found[1:])
-        if self.tape.recorded(self.symbol, ("split",)):
+        if self.has_splits:
             found += self.splits
         return found
 

@@ -500,16 +500,26 @@ def main() -> None:
                     found = any(matches(finding, fault) for finding in told)
                     table[name] += (1, found, 0)
                     if asked.misses and not found:
-                        about = [f"{f.rule} {f.day}" for f in told if f.symbol == fault.symbol and (f.rule, f.symbol, f.at, f.field) not in clean]
-                        print(f"missed   {market.name}: {name} {fault.symbol} {fault.first} {fault.last}; told {about[:4]}")
+                        about = [
+                            f"{f.rule} {f.day}"
+                            for f in told
+                            if f.symbol == fault.symbol and (f.rule, f.symbol, f.at, f.field) not in clean
+                        ]
+                        where = f"{market.name}: {name} {fault.symbol} {fault.first} {fault.last}"
+                        print(f"missed   {where}; told {about[:4]}")
                 for finding in told:
                     known = (finding.rule, finding.symbol, finding.at, finding.field) in clean
-                    own = any(f.symbol == finding.symbol and finding.session <= f.last + np.timedelta64(9, "D") and finding.last >= f.first - np.timedelta64(9, "D") for f in faults)
+                    own = any(
+                        f.symbol == finding.symbol
+                        and finding.session <= f.last + np.timedelta64(9, "D")
+                        and finding.last >= f.first - np.timedelta64(9, "D")
+                        for f in faults
+                    )
                     if not known and not own:
                         table[name] += (0, 0, 1)
                         if asked.misses:
                             print(f"besides  {market.name}: {name}: {finding}")
-    print(f"{bars:,} clean bars; false findings on them: {dict(false) or 'none'} (split_like_move is a remark on large moves)\n")
+    print(f"{bars:,} clean bars; false findings on them: {dict(false) or 'none'}\n")
     print(f"{'fault':36}{'put in':>8}{'found':>8}{'recall':>9}{'elsewhere':>11}")
     for name, (injected, found, besides) in table.items():
         print(f"{name:36}{injected:8}{found:8}{found / max(injected, 1):9.1%}{besides:11}")

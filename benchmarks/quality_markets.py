@@ -1,4 +1,4 @@
-"""Markets without faults, real and made up, for judging quality rules: heavy tails, crashes, splits, halts, penny stocks."""
+"""Markets without faults, real and made up: heavy tails, crashes, splits, halts, penny stocks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ class Market:
     listings: pd.DataFrame | None = None
 
     def copy(self) -> Market:
-        bars = {symbol: {name: values.copy() for name, values in columns.items()} for symbol, columns in self.bars.items()}
+        bars = {
+            symbol: {name: values.copy() for name, values in columns.items()} for symbol, columns in self.bars.items()
+        }
         return Market(self.name, bars, self.calendar, self.frequency, list(self.actions), self.listings)
 
     def rows(self) -> BarRows:
@@ -129,7 +131,9 @@ def _symbol(rng: np.random.Generator, made: Market, symbol: str, days: np.ndarra
     high, low = np.maximum(open_, close) * np.exp(spread[0]), np.minimum(open_, close) * np.exp(-spread[1])
     tick = 100.0 if exchange_ticks(close) else 10_000.0
     prices = [np.maximum(np.round(values * tick), 1) / tick for values in (open_, high, low, close)]
-    busy = np.exp(rng.normal(0, 0.35, size) + np.minimum(np.abs(total) / 0.03, 3) * 0.5 + (shock != 0) * rng.uniform(1, 2, size))
+    busy = np.exp(
+        rng.normal(0, 0.35, size) + np.minimum(np.abs(total) / 0.03, 3) * 0.5 + (shock != 0) * rng.uniform(1, 2, size)
+    )
     volume = np.round(rng.lognormal(13, 1.2) * busy * factor)
     columns = dict(zip(FIELDS, (*prices, np.maximum(volume, 100)), strict=True))
     if rng.random() < 0.1:  # a halt, written as flat bars without volume
@@ -145,7 +149,15 @@ def exchange_ticks(close: np.ndarray) -> bool:
     return bool(np.median(close) > 1.0)
 
 
-def _pay(rng: np.random.Generator, made: Market, symbol: str, days: np.ndarray, close: np.ndarray, open_: np.ndarray, factor: np.ndarray) -> None:
+def _pay(
+    rng: np.random.Generator,
+    made: Market,
+    symbol: str,
+    days: np.ndarray,
+    close: np.ndarray,
+    open_: np.ndarray,
+    factor: np.ndarray,
+) -> None:
     """Quarterly dividends, and now and then a special one, taken off the prices from the ex-date on."""
     if rng.random() < 0.5 or len(days) < 250 or np.median(close) < 3:
         return
@@ -164,7 +176,9 @@ def _pay(rng: np.random.Generator, made: Market, symbol: str, days: np.ndarray, 
             made.actions.append((symbol, days[place], "special_dividend" if place == special else "dividend", amount))
 
 
-def minutes(rng: np.random.Generator, name: str, exchange: str, symbols: int, first: str, last: str, *, share: float = 1.0) -> Market:
+def minutes(
+    rng: np.random.Generator, name: str, exchange: str, symbols: int, first: str, last: str, *, share: float = 1.0
+) -> Market:
     """Bars of every minute of every session (or of a ``share`` of them): half-days, lunch breaks, U-shaped activity."""
     from workbench.data.quality.tape import Hours
 
@@ -187,10 +201,15 @@ def minutes(rng: np.random.Generator, name: str, exchange: str, symbols: int, fi
         size = int(kept.sum())
         moves = 0.5 * common[kept] + 0.0004 * busy[kept] * _t(rng, size) + begins[kept] * 0.008 * _t(rng, size)
         close = rng.choice([15.0, 60.0, 250.0]) * np.exp(np.cumsum(moves))
-        open_ = np.r_[close[0], close[:-1]] * np.exp(np.where(begins[kept] > 0, 0.95 * moves, 0.0001 * rng.standard_normal(size)))
+        open_ = np.r_[close[0], close[:-1]] * np.exp(
+            np.where(begins[kept] > 0, 0.95 * moves, 0.0001 * rng.standard_normal(size))
+        )
         wick = np.abs(rng.normal(0, 0.0003, (2, size)))
         high, low = np.maximum(open_, close) * (1 + wick[0]), np.minimum(open_, close) * (1 - wick[1])
         prices = [np.round(values * 100) / 100 for values in (open_, high, low, close)]
         volume = np.round(rng.lognormal(7, 0.5) * busy[kept] * np.exp(rng.normal(0, 0.7, size))) + 1
-        made.bars[f"M{number:03}"] = {"at": at[kept].view("datetime64[ns]"), **dict(zip(FIELDS, (*prices, volume), strict=True))}
+        made.bars[f"M{number:03}"] = {
+            "at": at[kept].view("datetime64[ns]"),
+            **dict(zip(FIELDS, (*prices, volume), strict=True)),
+        }
     return made

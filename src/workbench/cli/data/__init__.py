@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from workbench.cli.data.check import accept, accepted, check, revoke
 from workbench.cli.data.load import load
 from workbench.cli.data.show import coverage, versions
 
@@ -11,3 +12,7 @@ app = typer.Typer(help="Market data: the lake.", no_args_is_help=True)
 app.command("load")(load)
 app.command("show")(coverage)
 app.command("versions")(versions)
+app.command("check")(check)
+app.command("accept")(accept)
+app.command("accepted")(accepted)
+app.command("revoke")(revoke)

@@ -18,10 +18,10 @@ from workbench.data.bars import FIELDS, Bars
 from workbench.data.quality import dividends, jumps, minutes, outliers, presence, quotes, recorded, stale, units, values
 from workbench.data.quality.acceptances import Acceptance, excuses
 from workbench.data.quality.report import COLUMNS, MOST, Finding, Found, QualityReport
-from workbench.data.quality.rules import RULES, Rule, Severity, Verdict
 from workbench.data.quality.series import Series, all_series
 from workbench.data.quality.tape import Mask, Tape
 from workbench.data.rows import BarRows
+from workbench.data.rules import RULES, Rule, Severity, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd

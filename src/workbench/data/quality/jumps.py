@@ -9,9 +9,9 @@ import numpy as np
 
 from workbench.data.quality.market import moved_together
 from workbench.data.quality.report import Found
-from workbench.data.quality.rules import Severity
 from workbench.data.quality.series import Series
 from workbench.data.quality.tape import TO_SIGMA, Floats, Ints, Mask, moment, ratio_text
+from workbench.data.rules import Severity
 
 # Ratios that companies use; 5:4 and 4:3 are left out, for a fall of a quarter is too often just a fall.
 _RATIOS = np.array([1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 100])
@@ -21,6 +21,7 @@ _HISTORY = 60  # sessions that say what is ordinary for a symbol
 _NOISE_FLOOR = 0.03  # log return; a quiet symbol still moves by 3 % overnight on a split day
 _NOISE_WIDTH = 3.0  # robust standard deviations of the overnight return
 _NOISE_MOST = 0.15  # beyond it every move would be some ratio
+_UNLIKELY = 8.0  # robust standard deviations of the symbol's returns that it does not move by on its own
 _TURNOVER = 4.0  # times the median turnover in USD that is no longer ordinary
 _ADJACENT = 10  # days; after a longer hole the move is that of weeks
 _LONG_GAP = 28  # days without a bar, some 20 sessions, after which a ticker may be another's
@@ -101,7 +102,7 @@ def _is_print(series: Series, overnight: Floats, bar: int) -> bool:
 
 
 def _move(series: Series, overnight: Floats, turnover: Floats, bar: int) -> Move | None:
-    """What a large move is; None is news: everybody traded."""
+    """What a large move is; None is news (everybody traded), or nothing unusual for the symbol."""
     past = overnight[max(1, bar - _HISTORY) : bar]
     spread = TO_SIGMA * float(np.median(np.abs(past - np.median(past)))) if len(past) >= 10 else 0.0
     noise = min(max(_NOISE_FLOOR, _NOISE_WIDTH * spread), _NOISE_MOST)
@@ -118,6 +119,8 @@ def _move(series: Series, overnight: Floats, turnover: Floats, bar: int) -> Move
     if abs(overnight[bar] + nearest) <= noise:
         detail = f"{facts}: a split of {split} that is not on record"
         return Move(series, bar, size, "unapplied_split", "block", detail, ratio)
+    if abs(size) <= _UNLIKELY * series.scale:
+        return None
     return Move(series, bar, size, "split_like_move", "warn", f"{facts}; nearest split {split}", float("nan"))
 
 

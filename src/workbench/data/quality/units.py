@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from workbench.data.quality.report import Found
-from workbench.data.quality.rules import UNITS
 from workbench.data.quality.series import Series
 from workbench.data.quality.tape import TO_SIGMA, Ints, Mask
+from workbench.data.rules import UNITS
 
 _LOGS = np.log(np.array([*UNITS, *(1 / unit for unit in UNITS)]))
 _NEAR = 0.4  # how far a factor may be off, in logs: what a share moves meanwhile

@@ -1,4 +1,7 @@
-"""The rules: what each is called, what it says in numbers, how grave it is, and what bars it is asked of."""
+"""The quality rules: what each is called, what it says in numbers, how grave it is, and what bars it is asked of.
+
+Nothing is imported here, so that whoever only checks a name needs neither numpy nor pandas.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from workbench.data.rows import Frequency
-
+Frequency = Literal["daily", "minute"]
 Severity = Literal["warn", "block"]
 Verdict = Literal["pass", "warn", "block"]
 
@@ -143,7 +145,8 @@ def _rules() -> Iterator[Rule]:
     )
     yield Rule(
         "split_like_move",
-        "A move as large as a split (a third up or a quarter down) that fits no ratio, on at most 4 times the ordinary "
+        "A move as large as a split (a third up or a quarter down) and over 8 robust standard deviations of the "
+        "symbol's returns that fits no ratio, on at most 4 times the ordinary "
         "turnover, in which the market takes no part: what moved it is not in the data. On more turnover it is news, "
         "and no finding.",
         "warn",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from workbench.cli.data.check import accept, accepted, check, revoke
 from workbench.cli.data.load import load, quarantine
 from workbench.cli.data.show import coverage, versions
 
@@ -12,3 +13,7 @@ app.command("load")(load)
 app.command("quarantine")(quarantine)
 app.command("show")(coverage)
 app.command("versions")(versions)
+app.command("check")(check)
+app.command("accept")(accept)
+app.command("accepted")(accepted)
+app.command("revoke")(revoke)

@@ -59,6 +59,9 @@ def test_ten_months_without_aapl_and_msft_block_the_whole_sample(
         ("block", "MSFT", "2013-03-04", "missing_sessions"),
         ("warn", "AAPL", "2000-09-29", "split_like_move"),
         ("warn", "GOOG", "2004-08-19", "known_fault"),
+        ("warn", "FB", "2013-03-04", "dropped_out"),
+        ("warn", "GOOG", "2013-03-04", "dropped_out"),
+        ("warn", "IBM", "2013-03-04", "dropped_out"),
     ]
     # 2013 had 252 sessions, 41 of them up to 2013-03-01
     assert report.findings["detail"].iloc[0] == "211 sessions are missing, up to 2013-12-31"

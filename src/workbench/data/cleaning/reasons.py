@@ -31,9 +31,11 @@ KEPT = {
 }
 ACCEPTED = "accepted by the policy"
 CHOSEN = "the policy keeps it"
-ACTIONS = {
+_ACTIONS = {
     "merge": "taken out: the same bar is there already",
     "drop": "taken out",
+    "first": "of two bars the first stays",
+    "last": "of two bars the last stays",
     "divide": "divided by the unit it was in",
     "widen": "widened to hold open and close",
     "previous": "the close before it",
@@ -47,3 +49,8 @@ ACTIONS = {
 def kept(rule: str, default: str) -> str:
     """Why a finding is left alone under ``keep``; ``default`` is the rule's action in a policy of defaults."""
     return KEPT.get(rule, CHOSEN) if default == "keep" else CHOSEN
+
+
+def told(action: str) -> str:
+    """What an action does, in words."""
+    return _ACTIONS[action]

@@ -59,6 +59,7 @@ def test_ten_months_without_aapl_and_msft_block_the_whole_sample(
         ("block", "MSFT", "2013-03-04", "missing_sessions"),
         ("warn", "AAPL", "2000-09-29", "split_like_move"),
         ("warn", "GOOG", "2004-08-19", "known_fault"),
+        ("warn", "MSFT", "2004-11-22", "outlier"),
         ("warn", "FB", "2013-03-04", "dropped_out"),
         ("warn", "GOOG", "2013-03-04", "dropped_out"),
         ("warn", "IBM", "2013-03-04", "dropped_out"),

@@ -24,7 +24,8 @@ class BarRows:
 
     ``offsets``, shape (S + 1,), int64: the rows of ``symbols[i]`` are ``offsets[i]:offsets[i + 1]``. ``at``, shape
     (N,), datetime64[ns]: the session's midnight of a daily bar, the start in UTC of a minute's. Prices in USD as
-    traded, volumes in shares, shape (N,), float64; NaN where there is none.
+    traded, volumes in shares, shape (N,), float64; NaN where there is none. ``bid`` and ``ask`` at the bar's end, where
+    a source has them.
     """
 
     symbols: tuple[str, ...]
@@ -37,6 +38,8 @@ class BarRows:
     volume: Floats
     frequency: Frequency = "daily"
     snapshot: int = 0
+    bid: Floats | None = None
+    ask: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.at)

@@ -15,11 +15,12 @@ import numpy as np
 
 from workbench.calendars import Calendar
 from workbench.data.bars import FIELDS, Bars
-from workbench.data.quality import jumps, presence, values
+from workbench.data.quality import dividends, jumps, minutes, outliers, presence, quotes, recorded, stale, units, values
 from workbench.data.quality.acceptances import Acceptance, excuses
 from workbench.data.quality.report import COLUMNS, MOST, Finding, Found, QualityReport
 from workbench.data.quality.rules import RULES, Rule, Severity, Verdict
-from workbench.data.quality.tape import Tape
+from workbench.data.quality.series import Series, all_series
+from workbench.data.quality.tape import Mask, Tape
 from workbench.data.rows import BarRows
 
 if TYPE_CHECKING:
@@ -85,13 +86,42 @@ def check(
         rows = _until(rows, session)
     tape = Tape(rows, actions, calendar, session, listings)
     found = Found(rows, tape.sessions, most)
-    presence.judge(tape, found)
+    presence.judge(tape, found, presence.daily(tape) if tape.daily else minutes.judge(tape, found))
     values.judge(tape, found)
-    jumps.judge(tape, found)
+    quotes.judge(tape, found)
+    _moves(tape, found)
+    if not tape.daily:
+        sessions = minutes.by_session(tape)
+        _by_session(Tape(sessions, actions, calendar, session, listings), found)
     if notices is not None:
         _known_faults(tape, found, notices)
     report = QualityReport(tuple(found.finish()), session, rows.snapshot, rows.symbols)
     return report.excuse(excuses(acceptances, today)) if acceptances else report
+
+
+def _moves(tape: Tape, found: Found) -> None:
+    """Rules about how one bar follows another."""
+    everyone, spikes = list(all_series(tape)), []
+    for series in everyone:
+        stale.judge(series, found)
+        taken = units.judge(series, found)
+        spikes += outliers.candidates(series, taken)
+        if tape.daily:
+            _sessions(series, found, taken)
+    outliers.judge(tape, found, spikes, everyone)
+
+
+def _sessions(series: Series, found: Found, taken: Mask | None) -> None:
+    """Rules about what happens from one session to the next."""
+    jumps.judge(series, found, taken)
+    recorded.judge(series, found)
+    dividends.judge(series, found)
+
+
+def _by_session(tape: Tape, found: Found) -> None:
+    """The same of bars by the minute; what is wrong with their units has been told."""
+    for series in all_series(tape):
+        _sessions(series, found, units.judge(series, Found(tape.rows, tape.sessions, 0)))
 
 
 def _until(rows: BarRows, session: date) -> BarRows:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from workbench.data.quality.report import Found
@@ -13,25 +15,33 @@ _SUNDAY, _FRIDAY, _SATURDAY, _MONDAY = 6, 4, 5, 0
 _WEEKS = 2
 
 
-def judge(tape: Tape, found: Found) -> None:
-    """Symbols without bars, sessions that are missing or too many, bars shifted by a day."""
-    _presence(tape, found)
-    for number, symbol in enumerate(tape.rows.symbols):
-        where = slice(int(tape.rows.offsets[number]), int(tape.rows.offsets[number + 1]))
-        days = np.unique(tape.days(where))
+def judge(tape: Tape, found: Found, present: Mapping[str, Ints]) -> None:
+    """Symbols without bars, sessions that are missing or too many, bars shifted by a day.
+
+    ``present``: the days since 1970 on which a symbol has bars, ascending, each once.
+    """
+    _presence(tape, found, present)
+    for symbol, days in present.items():
         if len(days):
             _symbol(tape, found, symbol, days)
 
 
-def _presence(tape: Tape, found: Found) -> None:
-    rows = tape.rows
-    counts = np.diff(rows.offsets)
-    ends = [
-        int(tape.days(np.array([stop - 1]))[0]) if n else None for stop, n in zip(rows.offsets[1:], counts, strict=True)
-    ]
-    newest = max((end for end in ends if end is not None), default=None)
+def daily(tape: Tape) -> dict[str, Ints]:
+    """The days on which every symbol has daily bars."""
+    found = {}
+    for symbol, where in tape.rows:
+        days = tape.days(where)
+        fresh = np.ones(len(days), dtype=bool)
+        fresh[1:] = days[1:] != days[:-1]
+        found[symbol] = days if fresh.all() else days[fresh]
+    return found
+
+
+def _presence(tape: Tape, found: Found, present: Mapping[str, Ints]) -> None:
+    ends = {symbol: int(days[-1]) if len(days) else None for symbol, days in present.items()}
+    newest = max((end for end in ends.values() if end is not None), default=None)
     last = tape.decided if tape.decided is not None else None if newest is None else moment(newest)
-    for symbol, end in zip(rows.symbols, ends, strict=True):
+    for symbol, end in ends.items():
         if end is None:
             if last is not None:
                 found.add("no_bars", symbol, last, "block" if newest is None else "warn", "no bar in the window")

@@ -29,6 +29,8 @@ HIGHEST_USD = 10_000_000.0
 LOWEST_USD = 1e-5
 # High over low of one bar.
 WIDEST = 20.0
+# Share of a session's minutes from which on a missing one is told.
+DENSE = 0.95
 # Ratios of units that get mixed up: cents and dollars, single shares and lots or thousands.
 UNITS = (100.0, 1000.0)
 
@@ -62,7 +64,7 @@ def _rules() -> Iterator[Rule]:
     yield Rule("extra_session", "A bar on a day on which the exchange was closed.", "warn")
     yield Rule(
         "missing_minutes",
-        "Minutes of a session without a bar: of a symbol that has 90 % of all minutes in its ordinary session every "
+        f"Minutes of a session without a bar: of a symbol that has {DENSE:.0%} of them in its median session every "
         "one; of others gaps so long that chance would bring one in less than a thousand such histories.",
         "warn",
         _MINUTE,

@@ -9,15 +9,35 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.data.adjust import adjust
+from workbench.data.adjust import adjust, effective
 from workbench.data.bars import FIELDS, Bars
 from workbench.data.dataset import Frequency
 from workbench.data.rows import BarRows
 
-__all__ = ["actions", "adjust", "coverage", "notices", "rows", "snapshots", "widen"]
+__all__ = [
+    "actions",
+    "adjust",
+    "coverage",
+    "days_of",
+    "effective",
+    "empty",
+    "no_rows",
+    "notices",
+    "rows",
+    "snapshots",
+    "table",
+    "widen_days",
+    "widen_minutes",
+]
 
 Rows = Sequence[tuple[Any, ...]]
+Columns = Mapping[str, np.ndarray[Any, Any]]
 _EPOCH = date(1970, 1, 1)
+_NUMBERS: dict[str, np.dtype[Any]] = {
+    "DOUBLE": np.dtype("float64"),
+    "BIGINT": np.dtype("int64"),
+    "BOOLEAN": np.dtype("bool"),
+}
 
 
 def snapshots(rows: Rows) -> pd.DataFrame:
@@ -48,23 +68,62 @@ def notices(rows: Rows) -> pd.DataFrame:
     return frame.astype({"first": "datetime64[ns]", "last": "datetime64[ns]"})
 
 
-def rows(columns: Mapping[str, np.ndarray[Any, Any]], frequency: Frequency, snapshot: int) -> BarRows:
-    """Long columns ``symbol``, ``at`` and the fields, sorted by symbol and time."""
-    names = np.asarray(columns["symbol"])
-    starts = np.concatenate([[0], np.flatnonzero(names[1:] != names[:-1]) + 1]) if len(names) else np.zeros(0, int)
+def table(found: Rows, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Rows of a table with the dtypes of its columns: text is object, dates and moments datetime64."""
+    frame = pd.DataFrame(found, columns=list(columns))
+    for name, kind in columns.items():
+        if kind == "TIMESTAMPTZ":
+            frame[name] = pd.to_datetime(frame[name], utc=True)
+        elif kind in ("DATE", "TIMESTAMP"):
+            frame[name] = pd.to_datetime(frame[name]).astype("datetime64[ns]")
+        elif kind in _NUMBERS:
+            frame[name] = frame[name].astype(_NUMBERS[kind])
+    return frame
+
+
+def empty(columns: Mapping[str, str]) -> pd.DataFrame:
+    """A frame without rows, with the columns and dtypes of a table."""
+    return table([], columns)
+
+
+def rows(columns: Columns, names: Sequence[str], frequency: Frequency, snapshot: int) -> BarRows:
+    """Long columns ``code``, ``day`` or ``us`` and the fields, in any order, by symbol and time."""
+    codes = np.asarray(columns["code"])
+    times = np.asarray(columns["day" if frequency == "daily" else "us"]).astype(np.int64)
+    values = {name: np.asarray(columns[name], dtype=np.float64) for name in FIELDS}
+    if not _in_order(codes, times):
+        order = np.lexsort((times, codes))
+        codes, times = codes[order], times[order]
+        values = {name: column[order] for name, column in values.items()}
+    counts = np.bincount(codes, minlength=len(names))
+    there = np.flatnonzero(counts)
+    unit = "datetime64[D]" if frequency == "daily" else "datetime64[us]"
     return BarRows(
-        tuple(str(name) for name in names[starts]),
-        np.concatenate([starts, [len(names)]]).astype(np.int64),
-        np.asarray(columns["at"]).astype("datetime64[ns]"),
-        **{name: np.asarray(columns[name], dtype=np.float64) for name in FIELDS},
+        tuple(names[code] for code in there.tolist()),
+        np.concatenate([[0], np.cumsum(counts[there])]).astype(np.int64),
+        times.view(unit).astype("datetime64[ns]"),
+        **values,
         frequency=frequency,
         snapshot=snapshot,
     )
 
 
-def widen(columns: Mapping[str, np.ndarray[Any, Any]], names: Sequence[str], snapshot: int) -> Bars:
+def no_rows(frequency: Frequency, snapshot: int) -> BarRows:
+    """No bars of any symbol."""
+    nothing = np.zeros(0)
+    columns: dict[str, np.ndarray[Any, Any]] = dict.fromkeys(("day", "us", *FIELDS), nothing)
+    columns["code"] = nothing.astype(np.int32)
+    return rows(columns, [], frequency, snapshot)
+
+
+def days_of(starts: pd.DatetimeIndex, time_zone: str) -> pd.DatetimeIndex:
+    """The session of every minute: its day in the exchange's time zone."""
+    return starts.tz_localize("UTC").tz_convert(time_zone).tz_localize(None).normalize()
+
+
+def widen_days(columns: Columns, names: Sequence[str], snapshot: int) -> Bars:
     """Long columns ``code``, ``day`` (since 1970) and the fields, in any order, to wide frames."""
-    days, codes = np.asarray(columns["day"]), np.asarray(columns["code"])
+    days = np.asarray(columns["day"])
     first, last = int(days.min()), int(days.max())
     present = np.zeros(last - first + 1, dtype=bool)
     present[days - first] = True
@@ -73,7 +132,25 @@ def widen(columns: Mapping[str, np.ndarray[Any, Any]], names: Sequence[str], sna
     index = pd.DatetimeIndex(
         np.datetime64(_EPOCH + timedelta(days=first), "ns") + offsets * np.timedelta64(1, "D"), name="session"
     )
-    cells = row_of_day[days - first] * len(names) + codes
+    return _widen(columns, row_of_day[days - first], index, names, snapshot, "daily")
+
+
+def widen_minutes(columns: Columns, names: Sequence[str], snapshot: int) -> Bars:
+    """Long columns ``code``, ``us`` (since 1970) and the fields, in any order, to wide frames."""
+    starts, at = np.unique(np.asarray(columns["us"], dtype=np.int64), return_inverse=True)
+    index = pd.DatetimeIndex(starts.view("datetime64[us]").astype("datetime64[ns]"), name="start")
+    return _widen(columns, at, index, names, snapshot, "minute")
+
+
+def _widen(
+    columns: Columns,
+    at: np.ndarray[Any, Any],
+    index: pd.DatetimeIndex,
+    names: Sequence[str],
+    snapshot: int,
+    frequency: Frequency,
+) -> Bars:
+    cells = at * len(names) + np.asarray(columns["code"])
     frames = {}
     for field in FIELDS:
         wide = np.full(len(index) * len(names), np.nan)
@@ -81,4 +158,9 @@ def widen(columns: Mapping[str, np.ndarray[Any, Any]], names: Sequence[str], sna
         frames[field] = pd.DataFrame(
             wide.reshape(len(index), len(names)), index=index, columns=pd.Index(names, name="symbol")
         )
-    return Bars(**frames, adjustment="raw", snapshot=snapshot)
+    return Bars(**frames, adjustment="raw", snapshot=snapshot, frequency=frequency)
+
+
+def _in_order(codes: np.ndarray[Any, Any], times: np.ndarray[Any, Any]) -> bool:
+    later = (codes[1:] == codes[:-1]) & (times[1:] >= times[:-1])
+    return bool(np.all(later | (codes[1:] > codes[:-1])))

@@ -128,11 +128,25 @@ REPAIRS = Table(
         "old": "DOUBLE",
         "new": "DOUBLE",
         "rule": "VARCHAR",
+        "action": "VARCHAR",
         "reason": "VARCHAR",
         "policy": "VARCHAR",
         "raw_snapshot": "BIGINT",
         "made_at": "TIMESTAMPTZ",
     },
+)
+# Corrected actions: one that is changed or added, or taken out with kept = false.
+CLEANED_ACTIONS = Table(
+    "cleaned_actions",
+    {
+        "symbol": "VARCHAR",
+        "ex_date": "DATE",
+        "kind": "VARCHAR",
+        "value": "DOUBLE",
+        "kept": "BOOLEAN",
+        "policy": "VARCHAR",
+    },
+    key=("symbol", "ex_date", "kind"),
 )
 TABLES = {
     table.name: table
@@ -148,6 +162,7 @@ TABLES = {
         LOADS,
         CLEANED,
         REPAIRS,
+        CLEANED_ACTIONS,
     )
 }
 # Those that a source may fill, beside its bars.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -12,7 +14,7 @@ from workbench.errors import DataError
 PRICES = ("open", "high", "low", "close")
 
 
-def adjust(bars: Bars, actions: pd.DataFrame, adjustment: Adjustment) -> Bars:
+def adjust(bars: Bars, actions: pd.DataFrame, adjustment: Adjustment, *, days: pd.DatetimeIndex | None = None) -> Bars:
     """Raw bars made comparable with the last session among them.
 
     ``split`` divides earlier prices by the splits that follow, ``total`` also takes out the dividends;
@@ -24,9 +26,13 @@ def adjust(bars: Bars, actions: pd.DataFrame, adjustment: Adjustment) -> Bars:
     bars
         As traded (``raw``).
     actions
-        ``symbol``, ``ex_date``, ``kind`` and ``value``, as from ``Lake.actions``; other symbols are ignored.
+        ``symbol``, ``ex_date``, ``kind``, ``value`` and ``origin``, as from ``Lake.actions``; those of other symbols
+        are ignored.
     adjustment
         ``raw`` returns ``bars`` themselves.
+    days
+        The session of every row, ascending, if the bars are minutes. A dividend is held against the last close of
+        its day.
 
     Raises
     ------
@@ -40,17 +46,50 @@ def adjust(bars: Bars, actions: pd.DataFrame, adjustment: Adjustment) -> Bars:
         raise DataError(f"bars are adjusted already ({bars.adjustment})", hint="read them with adjustment='raw'")
     if adjustment == "raw":
         return bars
-    splits = factors(bars.close, actions[actions["kind"] == "split"])
-    prices = splits if adjustment == "split" else factors(bars.close, actions)
-    return Bars(
+    closes = bars.close if days is None else bars.close.groupby(days).last()
+    took_effect = effective(actions)
+    splits = factors(closes, took_effect[took_effect["kind"] == "split"])
+    prices = splits if adjustment == "split" else factors(closes, took_effect)
+    if days is not None:
+        splits, prices = (found.loc[days].set_axis(bars.close.index) for found in (splits, prices))
+    return replace(
+        bars,
         open=bars.open * prices,
         high=bars.high * prices,
         low=bars.low * prices,
         close=bars.close * prices,
         volume=bars.volume / splits,
         adjustment=adjustment,
-        snapshot=bars.snapshot,
     )
+
+
+def effective(actions: pd.DataFrame) -> pd.DataFrame:
+    """Actions as what takes effect: a stock dividend is a split, a special dividend is cash.
+
+    Several of one kind on one ex-date become one row: splits multiply, dividends add up. Columns, and the order by
+    ex-date, symbol, splits first, are those of ``Lake.actions``.
+
+    >>> listed = pd.DataFrame({"symbol": "KO", "ex_date": pd.to_datetime(["2013-01-02"] * 3), "origin": "published",
+    ...     "kind": ["stock_dividend", "special_dividend", "dividend"], "value": [0.05, 1.0, 0.25]})
+    >>> effective(listed)[["kind", "value"]].values.tolist()
+    [['split', 1.05], ['dividend', 1.25]]
+    """
+    if (
+        actions["kind"].isin(("split", "dividend")).all()
+        and not actions.duplicated(["symbol", "ex_date", "kind"]).any()
+    ):
+        return actions
+    stock = (actions["kind"] == "stock_dividend").to_numpy()
+    shares = stock | (actions["kind"] == "split").to_numpy()
+    made = actions.assign(
+        kind=np.where(shares, "split", "dividend"), value=np.where(stock, 1 + actions["value"], actions["value"])
+    )
+    key = ["ex_date", "symbol", "kind"]
+    values = pd.concat([made[shares].groupby(key)["value"].prod(), made[~shares].groupby(key)["value"].sum()])
+    origins = made.groupby(key)["origin"].agg(lambda found: " + ".join(sorted(set(found))))
+    frame = pd.DataFrame({"value": values, "origin": origins}).reset_index()
+    frame = frame.sort_values(key, ascending=[True, True, False], ignore_index=True)
+    return frame[list(actions.columns)]
 
 
 def factors(close: pd.DataFrame, actions: pd.DataFrame) -> pd.DataFrame:
@@ -64,7 +103,7 @@ def factors(close: pd.DataFrame, actions: pd.DataFrame) -> pd.DataFrame:
     close
         Raw closes in USD, sessions x symbols, ascending; NaN where a symbol did not trade.
     actions
-        ``symbol``, ``ex_date``, ``kind`` and ``value``; both kinds are applied.
+        ``symbol``, ``ex_date``, ``kind`` (``split`` or ``dividend``) and ``value``; both kinds are applied.
 
     Returns
     -------

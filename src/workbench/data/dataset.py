@@ -151,7 +151,7 @@ class Dataset:
             connection.execute(f"CREATE OR REPLACE TEMP TABLE staged_{kind} AS SELECT {columns} FROM incoming")
             connection.unregister("incoming")
             made[kind] = f"staged_{kind}"
-        return Staged("daily", **made)
+        return Staged(bars=made.get("bars"), actions=made.get("actions"), notices=made.get("notices"))
 
     def check(self) -> None:
         """Refuse what the lake could not give back unchanged.

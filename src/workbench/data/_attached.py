@@ -1,0 +1,181 @@
+"""The lake's connection: attached on first use, conflicts retried, DuckDB's errors in the user's words."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+from workbench.clock import Clock, SystemClock
+from workbench.data import _ducklake, _merge
+from workbench.errors import DataError
+
+if TYPE_CHECKING:
+    import duckdb
+    import numpy as np
+    import pandas as pd
+
+T = TypeVar("T")
+LOAD_HINT = "run: workbench data load"
+_TABLES = "SELECT table_name, begin_snapshot, end_snapshot FROM __ducklake_metadata_lake.ducklake_table"
+
+
+class Attached:
+    """A lake in a folder: its life, its snapshots, and questions put to it in SQL."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        read_only: bool = False,
+        clock: Clock | None = None,
+        jitter: Callable[[], float] = random.random,
+        patience_s: float = 20.0,
+        time_zone: str = "America/New_York",
+    ) -> None:
+        self.folder = folder
+        self.read_only = read_only
+        self.time_zone = time_zone
+        self._clock = clock or SystemClock()
+        self._jitter = jitter
+        self._patience_s = patience_s
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._spans: dict[str, tuple[int, int | None]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.folder)!r}{', read_only=True' if self.read_only else ''})"
+
+    def close(self) -> None:
+        """Let go of the files; the next call attaches again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def is_empty(self) -> bool:
+        """Whether nothing was ever loaded."""
+        return not self._catalog.is_file() or self._run(_merge.is_empty, "reading the lake")
+
+    def snapshot(self, at: datetime | None = None) -> int:
+        """The newest snapshot, or the newest that was there at a moment.
+
+        Raises
+        ------
+        DataError
+            If the moment has no time zone, or is before the lake.
+        """
+        if at is None:
+            return int(self._rows("SELECT id FROM lake.current_snapshot()")[0][0])
+        if at.tzinfo is None:
+            raise DataError(f"the moment {at.isoformat(' ')} has no time zone", hint="add +00:00 if it is in UTC")
+        moment = at.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
+        rows = self._rows(
+            f"SELECT max(snapshot_id) FILTER (snapshot_time <= TIMESTAMPTZ '{moment}+00'), min(snapshot_time) "
+            "FROM lake.snapshots()"
+        )
+        found, first = rows[0]
+        if found is None:
+            raise DataError(f"the lake has no snapshot of {at.isoformat(' ')}", hint=f"its first is of {first}")
+        return int(found)
+
+    def snapshots(self) -> pd.DataFrame:
+        """All snapshots, oldest first: ``snapshot`` (int), ``at`` (UTC) and ``note`` (what was loaded)."""
+        from workbench.data import _frames
+
+        rows = self._rows("SELECT snapshot_id, snapshot_time, commit_message FROM lake.snapshots() ORDER BY 1")
+        return _frames.snapshots(rows)
+
+    @property
+    def _catalog(self) -> Path:
+        return self.folder / _ducklake.CATALOG
+
+    def _version(self, snapshot: int | None, at: datetime | None) -> int:
+        """The snapshot that a read means: the one named, that of a moment, or the newest."""
+        if snapshot is None or at is None:
+            return self.snapshot(at) if snapshot is None else snapshot
+        raise DataError(f"a read names a snapshot ({snapshot}) or a moment ({at.isoformat(' ')}), not both")
+
+    def _has(self, table: str, snapshot: int) -> bool:
+        """Whether the table was there at a snapshot: some are made only when a load first needs them."""
+        begun = self._spans.get(table)
+        if begun is None or (begun[1] is not None and begun[1] <= snapshot):
+            rows = self._rows(_TABLES)
+            self._spans = {str(name): (int(begin), end) for name, begin, end in rows}
+            begun = self._spans.get(table)
+        return begun is not None and begun[0] <= snapshot and (begun[1] is None or snapshot < begun[1])
+
+    def _rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        return self._run(lambda connection: connection.execute(sql, parameters).fetchall(), "reading the lake")
+
+    def _columns(self, sql: str, parameters: Sequence[object]) -> Mapping[str, np.ndarray[Any, Any]]:
+        columns = self._run(lambda connection: connection.execute(sql, parameters).fetchnumpy(), "reading the lake")
+        return cast("dict[str, np.ndarray[Any, Any]]", columns)  # or categories, for types that no table here has
+
+    def _frame(self, sql: str, parameters: Sequence[object]) -> pd.DataFrame:
+        return self._run(lambda connection: connection.execute(sql, parameters).df(), "reading the lake")
+
+    def _run(self, action: Callable[[duckdb.DuckDBPyConnection], T], what: str, *, create: bool = False) -> T:
+        """Do ``action`` on the attached lake; conflicts are retried, DuckDB's errors become DataErrors."""
+        if not create and not self._catalog.is_file():
+            raise DataError(f"there is no lake in {self.folder}", hint=LOAD_HINT)
+
+        def attempt() -> T:
+            if self._connection is None:
+                self._connection = _ducklake.connect(self.folder, read_only=self.read_only, create=create)
+            try:
+                return action(self._connection)
+            except BaseException as error:
+                # A transaction that failed can leave an attached lake of no use: the next call starts afresh.
+                if not _ducklake.attach_again(self._connection, self.folder, error, read_only=self.read_only):
+                    self.close()
+                raise
+
+        try:
+            return _ducklake.retry(
+                attempt, what=what, clock=self._clock, jitter=self._jitter, patience_s=self._patience_s
+            )
+        except DataError as error:
+            known = self._explain(error)
+            if known is None:
+                raise
+            raise known from error.__cause__
+
+    def _explain(self, error: DataError) -> DataError | None:
+        """A better error for the two that a wrong snapshot or a lake without tables leads to."""
+        message = str(error.__cause__)
+        if "No snapshot found" in message:
+            wanted = message.rsplit(maxsplit=1)[-1]
+            known = self.snapshots()["snapshot"]
+            return DataError(f"the lake has no snapshot {wanted}", hint=f"it has {known.iloc[0]} to {known.iloc[-1]}")
+        if "does not exist" in message and "Table with name" in message:
+            at = message.split("at version ")[1].split("!")[0] if "at version " in message else None
+            newest = self.snapshot()
+            if at is None or not self._has("loads", newest):
+                return DataError(f"the lake in {self.folder} is empty", hint=LOAD_HINT)
+            return DataError(f"snapshot {at} is from before the first load", hint=f"the newest is {newest}")
+        if "is explicitly disabled" in message:
+            return DataError(f"there is no lake in {self.folder}", hint=LOAD_HINT)
+        return None
+
+
+def versioned(table: str, snapshot: int) -> str:
+    """A table as of a snapshot, for a FROM clause.
+
+    Raises
+    ------
+    DataError
+        If no snapshot can have that number.
+    """
+    if snapshot < 0:
+        raise DataError(f"the lake has no snapshot {snapshot}", hint="they count from 0")
+    return f"lake.{table} AT (VERSION => {int(snapshot)})"

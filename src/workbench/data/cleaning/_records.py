@@ -85,7 +85,7 @@ def _record(work: Work, records: Records, finding: Finding, day: int) -> Why:
 
 def _move(work: Work, records: Records, finding: Finding, day: int) -> Why:
     """Move a split to the one session nearby at which the price moved by it."""
-    listed = [split for split in records.near(finding.symbol, day) if split[1] == finding.value]
+    listed = [split for split in records.near(finding.symbol, day) if np.isclose(split[1], finding.value)]
     if len(listed) != 1:
         return "the record may be wrong, or the prices adjusted already"
     ex_date, ratio = listed[0]
@@ -103,8 +103,7 @@ def _move(work: Work, records: Records, finding: Finding, day: int) -> Why:
 
 def _twice(work: Work, records: Records, finding: Finding, day: int) -> Why:
     """Of the same split on record twice, keep the one that the price shows."""
-    listed = records.near(finding.symbol, day)
-    same = [split for split in listed if split[1] == (finding.value if finding.value > 0 else listed[0][1])]
+    same = [split for split in records.near(finding.symbol, day) if np.isclose(split[1], finding.value)]
     shown = [ex_date for ex_date, ratio in same if _shows(_move_at(work, finding.symbol, ex_date), ratio)]
     if len(same) < 2 or len(shown) != 1:
         return "which of the records is right is not known"

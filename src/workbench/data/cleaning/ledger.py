@@ -75,7 +75,8 @@ def changes(raw: BarRows, cleaned: BarRows, repairs: pd.DataFrame) -> pd.DataFra
             elif not old or not np.array_equal(old[0], new[0], equal_nan=True):
                 rows.append((symbol, at, *new[0], True))
     frame = pd.DataFrame(rows, columns=list(CHANGE_COLUMNS))
-    return frame.astype({"at": "datetime64[ns]", "kept": bool} | dict.fromkeys(FIELDS, np.float64))
+    frame[list(FIELDS)] = frame[list(FIELDS)].astype(np.float64)
+    return frame.astype({"at": "datetime64[ns]", "kept": bool})
 
 
 def action_changes(raw: pd.DataFrame, corrected: pd.DataFrame) -> pd.DataFrame:

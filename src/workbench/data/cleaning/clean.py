@@ -163,7 +163,10 @@ def _pass(
                     left.append(Left(finding, why))
 
     each(_ORDER, lambda finding: _bars.repair(work, finding, policy))
-    each(_RECORDS, lambda finding: _records.repair(work, records, finding, policy))
+    if work.table == "bars":
+        each(_RECORDS, lambda finding: _records.repair(work, records, finding, policy))
+    else:
+        each(_RECORDS, lambda _: "records are repaired on daily bars")
     _fills.refill(work, known, policy)
     each(_FILLED, lambda finding: _fills.fill(work, finding, policy, known))
     return left

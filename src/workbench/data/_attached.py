@@ -166,16 +166,3 @@ class Attached:
         if "is explicitly disabled" in message:
             return DataError(f"there is no lake in {self.folder}", hint=LOAD_HINT)
         return None
-
-
-def versioned(table: str, snapshot: int) -> str:
-    """A table as of a snapshot, for a FROM clause.
-
-    Raises
-    ------
-    DataError
-        If no snapshot can have that number.
-    """
-    if snapshot < 0:
-        raise DataError(f"the lake has no snapshot {snapshot}", hint="they count from 0")
-    return f"lake.{table} AT (VERSION => {int(snapshot)})"

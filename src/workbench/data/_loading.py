@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from workbench.data import _merge
@@ -11,8 +11,10 @@ from workbench.errors import DataError
 
 if TYPE_CHECKING:
     import duckdb
+    import pandas as pd
 
-    from workbench.data.dataset import LoadResult, Source, Staged
+    from workbench.data._ledger import CleanResult
+    from workbench.data.dataset import Frequency, LoadResult, Source, Staged
 
 
 class Loading(Attached):
@@ -60,3 +62,44 @@ class Loading(Attached):
         if not self._catalog.is_file():
             return None
         return self._run(lambda connection: _merge.find_load(connection, digest), "reading the lake")
+
+    def write_cleaned(
+        self,
+        cleaned: pd.DataFrame,
+        repairs: pd.DataFrame,
+        *,
+        symbols: Sequence[str],
+        policy: str,
+        raw_snapshot: int,
+        frequency: Frequency = "daily",
+        actions: pd.DataFrame | None = None,
+    ) -> CleanResult:
+        """Keep cleaned bars beside the raw ones, which stay as they are. Reads with ``cleaned=True`` apply them.
+
+        What is stored for ``symbols`` becomes exactly what is given; if it is that already, there is no new snapshot.
+        A later load that restates or adds a raw bar takes its cleaned bar away.
+
+        Parameters
+        ----------
+        cleaned
+            ``symbol``, ``at`` (the session, or the minute's start in UTC), the fields and ``kept`` (false: the raw bar
+            is taken out); only bars that differ from the raw ones.
+        repairs
+            ``symbol``, ``at``, ``field``, ``old``, ``new``, ``rule``, ``action`` and ``reason``; ``table_name`` is
+            ``actions`` for a corrected action.
+        raw_snapshot
+            The snapshot whose raw bars were cleaned.
+        actions
+            Corrected actions: ``symbol``, ``ex_date``, ``kind``, ``value`` and ``kept``, only those that differ.
+
+        Raises
+        ------
+        DataError
+            If the raw bars of the symbols have changed since, or the lake is read-only, broken or busy.
+        """
+        from workbench.data import _ledger
+
+        if self.read_only:
+            raise DataError("cleaned bars cannot be kept: the lake is open for reading only")
+        made = _ledger.Cleaning(frequency, list(symbols), cleaned, repairs, actions, policy, raw_snapshot)
+        return self._run(lambda connection: _ledger.write(connection, made, self._clock), "keeping cleaned bars")

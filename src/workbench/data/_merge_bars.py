@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.data._tables import CLEANED, Table
+from workbench.data._tables import CLEANED, REPAIRS, Table
 from workbench.data.dataset import FIELDS, Restated
 from workbench.errors import DataError
 
@@ -41,6 +41,7 @@ def merge(connection: duckdb.DuckDBPyConnection, table: Table, staged: str, sour
         ``restate`` does not allow it.
     """
     _, time = table.key
+    _check_time(connection, table, staged, source)
     count = _check_cells(connection, time, staged, source)
     if not count:
         return BarCounts()
@@ -52,6 +53,14 @@ def merge(connection: duckdb.DuckDBPyConnection, table: Table, staged: str, sour
         dropped = _drop_cleaned(connection, table, ordered)
         return BarCounts(count, count, repairs_dropped=dropped)
     return _merge_known(connection, table, ordered, source, count, restate=restate)
+
+
+def _check_time(connection: duckdb.DuckDBPyConnection, table: Table, staged: str, source: str) -> None:
+    """Refuse moments for sessions: two of one day would become one."""
+    time = table.key[1]
+    kind = connection.execute(f"SELECT typeof({time}) FROM {staged} LIMIT 1").fetchall()
+    if kind and kind[0][0] != table.columns[time]:
+        raise DataError(f"{source}: {time} was staged as {kind[0][0]}, not {table.columns[time]}")
 
 
 def _check_cells(connection: duckdb.DuckDBPyConnection, time: str, staged: str, source: str) -> int:
@@ -186,15 +195,18 @@ def _sample(connection: duckdb.DuckDBPyConnection, time: str) -> tuple[Restated,
 
 
 def _drop_cleaned(connection: duckdb.DuckDBPyConnection, table: Table, changed: str) -> int:
-    """Delete the cleaned bars whose raw bar is new or another now: they were made for another value."""
+    """Delete the cleaned bars whose raw bar is new or another now, with their repairs: they were made for another."""
     there = connection.execute(
         f"SELECT count(*) FROM duckdb_tables() WHERE database_name = 'lake' AND table_name = '{CLEANED.name}'"
     ).fetchall()
     if not there[0][0]:
         return 0
     time = table.key[1]
-    result = connection.execute(
-        f"DELETE FROM lake.cleaned WHERE table_name = '{table.name}' "
-        f"AND (symbol, at) IN (SELECT (symbol, {time}::TIMESTAMP) FROM {changed})"
-    ).fetchall()
-    return int(result[0][0])
+    counts = [
+        connection.execute(
+            f"DELETE FROM lake.{kind} WHERE table_name = '{table.name}' "
+            f'AND (symbol, "at") IN (SELECT (symbol, {time}::TIMESTAMP) FROM {changed})'
+        ).fetchall()[0][0]
+        for kind in (CLEANED.name, REPAIRS.name)
+    ]
+    return int(counts[0])

@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
 
-from workbench.data._attached import Attached, versioned
+from workbench.data._attached import Attached
+from workbench.data._sql import literal, versioned, where
 from workbench.data._tables import BARS, MINUTES, Table
 from workbench.data.dataset import FIELDS
 from workbench.data.instruments import Listings, Piece, Spell
-from workbench.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,6 @@ Rows = list[tuple[Any, ...]]
 Columns = Mapping[str, "np.ndarray[Any, Any]"]
 _FIELDS = ", ".join(FIELDS)
 _FAR_PAST, _FAR_FUTURE = date(1700, 1, 1), date(2200, 1, 1)
-_MANY = 100  # names from which on a list in the statement costs more than it prunes
 
 
 class Reader(Protocol):
@@ -138,7 +137,7 @@ class SqlReader:
             return raw
         mine = where(tickers, f"table_name = '{table.name}'")
         changed = (
-            f"(SELECT symbol, at::{table.columns[time]} AS {time}, {_FIELDS}, kept FROM {self._at('cleaned')} {mine})"
+            f'(SELECT symbol, "at"::{table.columns[time]} AS {time}, {_FIELDS}, kept FROM {self._at("cleaned")} {mine})'
         )
         return (
             f"(SELECT symbol, {time}, {_FIELDS} FROM (SELECT * FROM {raw} {where(tickers)}) ANTI JOIN {changed} "
@@ -184,40 +183,3 @@ def day_bounds(first: date, last: date, time_zone: str) -> tuple[datetime, datet
         return datetime.combine(day, time.min, zone).astimezone(UTC).replace(tzinfo=None)
 
     return midnight(first), midnight(last if last == date.max else last + timedelta(days=1))
-
-
-def literal(value: object) -> str:
-    """A value as SQL text. Statements carry no parameters where they can: DuckDB imports pandas for the first one."""
-    if isinstance(value, datetime):
-        return f"TIMESTAMP '{value.isoformat(' ')}'"
-    if isinstance(value, date):
-        return f"DATE '{value.isoformat()}'"
-    return "'" + str(value).replace("'", "''") + "'"
-
-
-def asked(symbols: Sequence[str] | None) -> list[str] | None:
-    """The symbols of a read as a list; one may be given as text.
-
-    Raises
-    ------
-    DataError
-        If there are none, or one is there twice.
-    """
-    if symbols is None:
-        return None
-    names = [symbols] if isinstance(symbols, str) else list(symbols)
-    if not names:
-        raise DataError("no symbols are asked for")
-    twice = [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []
-    if twice:
-        raise DataError(f"{twice[0]} is asked for twice")
-    return names
-
-
-def where(names: Sequence[str] | None, *conditions: str | None) -> str:
-    """A WHERE clause; a short list of names stands in it as it is, which the minima and maxima of files can use."""
-    parts = [condition for condition in conditions if condition]
-    if names is not None:
-        shown = ", ".join(literal(name) for name in names)
-        parts.append(f"symbol IN ({shown})" if len(names) <= _MANY else f"symbol IN (SELECT unnest([{shown}]))")
-    return f"WHERE {' AND '.join(parts)} " if parts else ""

@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
-from workbench.data._attached import versioned
+from workbench.data import history
 from workbench.data._loading import Loading
-from workbench.data._reading import SqlReader, asked, literal, where
+from workbench.data._reading import SqlReader
+from workbench.data._sql import asked, literal, versioned, where
 from workbench.data._tables import DOCUMENTS, FUNDAMENTALS, LISTINGS, QUARANTINE, REPAIRS, Table
+from workbench.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.data.dataset import Frequency
+
+
+_CHANGED = "old IS DISTINCT FROM new"
 
 
 class Records(Loading):
@@ -91,11 +96,66 @@ class Records(Loading):
         """
         version = self._version(snapshot, at)
         tables = {None: None, "daily": "table_name IN ('bars', 'actions')", "minute": "table_name = 'minutes'"}
-        return self._table(REPAIRS, version, where(asked(symbols), tables[frequency]), "symbol, at, field")
+        return self._table(REPAIRS, version, where(asked(symbols), tables[frequency]), 'symbol, "at", field')
 
-    def quarantine(self, *, snapshot: int | None = None, at: datetime | None = None) -> pd.DataFrame:
-        """Rows that loads left out: ``digest``, ``source``, ``line``, ``reason``, ``row`` (JSON text), ``at`` (UTC)."""
-        return self._table(QUARANTINE, self._version(snapshot, at), "", "at, source, line")
+    def quarantine(
+        self, source: str | None = None, *, snapshot: int | None = None, at: datetime | None = None
+    ) -> pd.DataFrame:
+        """Rows that loads left out, oldest first; ``source`` names one source.
+
+        Columns: ``digest``, ``source``, ``line``, ``reason``, ``row`` (JSON text) and ``at`` (UTC).
+        """
+        mine = None if source is None else f"source = {literal(source)}"
+        return self._table(QUARANTINE, self._version(snapshot, at), where(None, mine), '"at", source, line')
+
+    def diff(
+        self, old: int, new: int, symbols: Sequence[str] | None = None, *, limit: int | None = None
+    ) -> pd.DataFrame:
+        """Every value of bars, minutes and actions that is another at snapshot ``new`` than at ``old``.
+
+        Columns: ``table_name``, ``symbol``, ``at``, ``field`` (of an action its kind), ``old``, ``new`` (NaN where
+        there is none) and ``change`` (``added``, ``removed`` or ``restated``); ordered by the first four. A bar in only
+        one of the two is one row, its close. ``limit`` gives the first only.
+
+        Raises
+        ------
+        DataError
+            If a snapshot is unknown.
+        """
+        from workbench.data import _frames
+
+        query = self._changes(old, new, asked(symbols))
+        if query is None:
+            return _frames.empty(history.COLUMNS)
+        first = "" if limit is None else f" LIMIT {int(limit)}"
+        order = 'ORDER BY table_name, symbol, "at", field'
+        return _frames.table(self._rows(f"SELECT * FROM ({query}) WHERE {_CHANGED} {order}{first}"), history.COLUMNS)
+
+    def diff_counts(self, old: int, new: int, symbols: Sequence[str] | None = None) -> pd.DataFrame:
+        """How many bars and actions changed.
+
+        Columns: ``table_name``, ``symbol``, ``change``, ``rows``, ``first`` and ``last`` (when); ordered by these.
+        """
+        from workbench.data import _frames
+
+        columns = {"table_name": "VARCHAR", "symbol": "VARCHAR", "change": "VARCHAR"}
+        columns |= {"rows": "BIGINT", "first": "TIMESTAMP", "last": "TIMESTAMP"}
+        query = self._changes(old, new, asked(symbols))
+        if query is None:
+            return _frames.empty(columns)
+        counted = 'count(DISTINCT "at"), min("at"), max("at")'
+        grouped = f"FROM ({query}) WHERE {_CHANGED} GROUP BY ALL ORDER BY 1, 2, 3"
+        return _frames.table(self._rows(f"SELECT table_name, symbol, change, {counted} {grouped}"), columns)
+
+    def _changes(self, old: int, new: int, symbols: Sequence[str] | None) -> str | None:
+        """The statement that compares two snapshots; None if there is nothing to compare in either."""
+        newest = self.snapshot()
+        for version in (old, new):
+            if not 0 <= version <= newest:
+                raise DataError(f"the lake has no snapshot {version}", hint=f"it has 0 to {newest}")
+        there = [table for table in history.TABLES if self._has(table.name, max(old, new))]
+        before = [table for table in there if self._has(table.name, min(old, new))]
+        return history.changes(old, new, there, before, symbols) if there and old != new else None
 
     def _table(self, table: Table, version: int, clause: str, order: str) -> pd.DataFrame:
         from workbench.data import _frames

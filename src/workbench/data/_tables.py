@@ -10,7 +10,7 @@ from workbench.data.dataset import FIELDS
 _PRICES = dict.fromkeys(FIELDS, "DOUBLE")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """One table: its columns with their types, and the columns that name a row (none: every row stands alone)."""
 

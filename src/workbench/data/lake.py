@@ -14,8 +14,9 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from workbench.data._attached import LOAD_HINT
-from workbench.data._reading import Reader, Rows, asked
+from workbench.data._reading import Reader, Rows
 from workbench.data._records import Records
+from workbench.data._sql import asked
 from workbench.data._tables import MINUTES
 from workbench.data.instruments import Listings, Piece
 from workbench.errors import DataError, nearest

@@ -59,7 +59,7 @@ def _check_time(connection: duckdb.DuckDBPyConnection, table: Table, staged: str
     """Refuse moments for sessions: two of one day would become one."""
     time = table.key[1]
     kind = connection.execute(f"SELECT typeof({time}) FROM {staged} LIMIT 1").fetchall()
-    if kind and kind[0][0] != table.columns[time]:
+    if kind and not str(kind[0][0]).startswith(table.columns[time]):
         raise DataError(f"{source}: {time} was staged as {kind[0][0]}, not {table.columns[time]}")
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.data.cleaning import CleaningPolicy, Outcome, clean, policy_of, read_policy
+from workbench.data.cleaning import CleaningPolicy, CleaningResult, clean, policy_of, read_policy
 from workbench.data.cleaning.report import joined
 from workbench.errors import ConfigError, DataError
 from workbench.hardware.budget import defaults_here
@@ -48,7 +48,7 @@ def run(
     write: bool = True,
     rows_at_once: int | None = None,
     progress: Progress | None = None,
-) -> Outcome:
+) -> CleaningResult:
     """Clean raw bars of the newest snapshot, and keep what differs beside them.
 
     Raises
@@ -64,7 +64,7 @@ def run(
     snapshot = lake.snapshot()
     counts = _counts(workbench, symbols, frequency, snapshot)
     total, done = sum(counts.values()), 0
-    parts: list[Outcome] = []
+    parts: list[CleaningResult] = []
     for names in groups(counts, rows_at_once or defaults_here().cleaning_rows):
         tell(done, total, f"{names[0]} to {names[-1]}")
         parts.append(_clean(workbench, names, policy, frequency, snapshot))
@@ -126,7 +126,7 @@ def require_past_only(workbench: Workbench, symbols: Sequence[str] | None) -> No
 
 def _clean(
     workbench: Workbench, names: list[str], policy: CleaningPolicy, frequency: Frequency, snapshot: int
-) -> Outcome:
+) -> CleaningResult:
     lake = workbench.lake
     cleaned = clean(
         lake.rows(names, frequency=frequency, snapshot=snapshot),
@@ -137,7 +137,7 @@ def _clean(
         listings=_listings(workbench, snapshot),
     )
     # The rows themselves are let go: what differs is enough.
-    return Outcome(
+    return CleaningResult(
         cleaned.repairs,
         cleaned.changes,
         cleaned.action_changes,
@@ -152,9 +152,10 @@ def _listings(workbench: Workbench, snapshot: int) -> pd.DataFrame:
     return workbench.lake.listings(snapshot=snapshot)
 
 
-def _counts(
-    workbench: Workbench, symbols: Sequence[str] | None, frequency: Frequency, snapshot: int
-) -> dict[str, int]:
+def _counts(workbench: Workbench, symbols: Sequence[str] | None, frequency: Frequency, snapshot: int) -> dict[str, int]:
     """The number of rows by symbol, sorted."""
-    coverage = workbench.lake.coverage(symbols, snapshot, frequency=frequency)
+    if frequency == "minute":
+        found = workbench.lake.rows(symbols, frequency=frequency, snapshot=snapshot)
+        return {name: where.stop - where.start for name, where in found}
+    coverage = workbench.lake.coverage(symbols, snapshot)
     return {str(name): int(rows) for name, rows in sorted(coverage["rows"].items())}

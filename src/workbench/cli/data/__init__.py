@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import typer
 
+from workbench.cli.data.clean import clean, repairs
 from workbench.cli.data.load import load
 from workbench.cli.data.show import coverage, versions
 
 app = typer.Typer(help="Market data: the lake.", no_args_is_help=True)
 app.command("load")(load)
+app.command("clean")(clean)
+app.command("repairs")(repairs)
 app.command("show")(coverage)
 app.command("versions")(versions)

@@ -9,6 +9,6 @@ from __future__ import annotations
 from workbench.data.cleaning.clean import clean
 from workbench.data.cleaning.ledger import undo
 from workbench.data.cleaning.policy import CleaningPolicy, policy_of, read_policy
-from workbench.data.cleaning.report import Cleaned, Outcome
+from workbench.data.cleaning.report import Cleaned, CleaningResult
 
-__all__ = ["Cleaned", "CleaningPolicy", "Outcome", "clean", "policy_of", "read_policy", "undo"]
+__all__ = ["Cleaned", "CleaningPolicy", "CleaningResult", "clean", "policy_of", "read_policy", "undo"]

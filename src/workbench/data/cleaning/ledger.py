@@ -80,12 +80,17 @@ def changes(raw: BarRows, cleaned: BarRows, repairs: pd.DataFrame) -> pd.DataFra
 
 
 def action_changes(raw: pd.DataFrame, corrected: pd.DataFrame) -> pd.DataFrame:
-    """The actions that differ: ``symbol``, ``ex_date``, ``kind``, ``value`` and whether it is ``kept``."""
+    """The actions that differ, one row for each symbol, ex-date and kind.
+
+    ``symbol``, ``ex_date``, ``kind``, ``value`` as corrected, and ``kept``; where it is False, the action with that
+    value is taken off the record.
+    """
     key = ["symbol", "ex_date", "kind", "value"]
     joined = raw[key].merge(corrected[key], how="outer", on=key, indicator=True)
     joined = joined[joined["_merge"] != "both"]
     joined = joined.assign(kept=joined["_merge"] == "right_only").drop(columns="_merge")
-    return joined.sort_values(["symbol", "ex_date", "kind", "kept"], ignore_index=True)
+    joined = joined.sort_values(["symbol", "ex_date", "kind", "kept"])
+    return joined.drop_duplicates(["symbol", "ex_date", "kind"], keep="last", ignore_index=True)
 
 
 def undo(cleaned: BarRows, repairs: pd.DataFrame) -> BarRows:

@@ -33,7 +33,7 @@ class Left:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CleaningResult:
     """What became of some raw bars.
 
     ``repairs`` is the ledger, one row per changed cell: ``table_name``, ``symbol``, ``at`` (datetime64),
@@ -103,14 +103,14 @@ class Outcome:
 
 
 @dataclass(frozen=True, repr=False)
-class Cleaned(Outcome):
+class Cleaned(CleaningResult):
     """The same with the cleaned ``rows`` and the corporate ``actions`` as corrected."""
 
     rows: BarRows = field(kw_only=True)
     actions: pd.DataFrame = field(kw_only=True)
 
 
-def joined(parts: Sequence[Outcome]) -> Outcome:
+def joined(parts: Sequence[CleaningResult]) -> CleaningResult:
     """What became of several groups of symbols, as one."""
     frames = {
         name: pd.concat([getattr(part, name) for part in parts], ignore_index=True)
@@ -119,7 +119,7 @@ def joined(parts: Sequence[Outcome]) -> Outcome:
     frames["repairs"]["step"] = range(len(frames["repairs"]))
     left = tuple(one for part in parts for one in part.left)
     before, after = (_whole([getattr(part, name) for part in parts]) for name in ("before", "after"))
-    return Outcome(**frames, left=left, policy=parts[0].policy, before=before, after=after)
+    return CleaningResult(**frames, left=left, policy=parts[0].policy, before=before, after=after)
 
 
 def _whole(reports: Sequence[QualityReport]) -> QualityReport:
@@ -130,44 +130,6 @@ def _whole(reports: Sequence[QualityReport]) -> QualityReport:
     excused = tuple(one for report in reports for one in report.excused)
     symbols = tuple(symbol for report in reports for symbol in report.symbols)
     return replace(reports[0], told=tuple(told), excused=excused, symbols=symbols)
-
-
-def summary(self) -> pd.DataFrame:
-        """Repairs by ``rule``, ``action`` and ``symbol``: the number of ``bars`` (or actions) and of ``cells``."""
-        return summary(self.repairs)
-
-    @cached_property
-    def left_alone(self) -> pd.DataFrame:
-        """Findings that were not repaired: the columns of a report's findings, and ``because``."""
-        rows = [(*(getattr(one.finding, name) for name in COLUMNS), one.because) for one in self.left]
-        frame = pd.DataFrame(rows, columns=[*COLUMNS, "because"])
-        return frame.astype(dict.fromkeys(("session", "at", "last"), "datetime64[ns]"))
-
-    def __repr__(self) -> str:
-        bars = int(self.summary["bars"].sum())
-        return (
-            f"<Cleaned: {bars} bars repaired in {len(self.repairs)} cells, {len(self.left)} findings left alone, "
-            f"{self.before.verdict} before, {self.after.verdict} after>"
-        )
-
-    def _repr_html_(self) -> str:
-        verdicts = " &rarr; ".join(
-            f"<b style='color:{_COLOURS[one.verdict]}'>{one.verdict}</b>" for one in (self.before, self.after)
-        )
-        head = f"{verdicts}: {len(self.repairs):,} cells repaired, {len(self.left):,} findings left alone"
-        done = _table(
-            ("rule", "symbol", "bars", "cells", "what was done"),
-            [
-                (row["rule"], row["symbol"], f"{row['bars']:,}", f"{row['cells']:,}", told(row["action"]))
-                for row in self.summary.to_dict("records")
-            ],
-        )
-        counts = Counter((one.finding.rule, one.finding.symbol, one.because) for one in self.left)
-        left = _table(
-            ("left alone", "symbol", "findings", "because"),
-            [(rule, symbol, f"{count:,}", because) for (rule, symbol, because), count in counts.items()],
-        )
-        return f"<div>{head}{done}{left}<small>policy {self.policy.digest}</small></div>"
 
 
 def summary(repairs: pd.DataFrame) -> pd.DataFrame:

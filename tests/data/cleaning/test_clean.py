@@ -268,6 +268,20 @@ def test_the_same_policy_has_the_same_digest_and_another_has_another() -> None:
     assert CleaningPolicy().digest != CleaningPolicy(outlier="drop").digest
 
 
+def test_of_three_bars_at_one_time_each_keeps_its_number_in_the_ledger(real: pd.DataFrame, cleaning: Clean) -> None:
+    """The third says something else, and its low is above its close: merged, dropped and widened in several passes."""
+    raw = again("IBM", "2012-06-13")(real)
+    third = real[at(real, "IBM", "2012-06-13")].copy()
+    third["low"] = third["close"] + 1
+    raw = pd.concat([raw, third])
+    for choice in ("last", "first", "drop"):
+        cleaned = cleaning(raw, f"conflicting_duplicate={choice}", "missing_sessions=previous")
+        assert not found(cleaned, "duplicate")
+        assert not found(cleaned, "conflicting_duplicate")
+        assert not found(cleaned, "price_order")
+        assert_undone(cleaned, raw)
+
+
 # ---- actions on record ---------------------------------------------------------------------------------------
 
 

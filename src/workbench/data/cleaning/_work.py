@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,10 +35,15 @@ class Entry:
 
 
 class Work:
-    """A pass of repairs over some rows. Bars are known by their row; nothing is written into the rows themselves."""
+    """A pass of repairs over some rows. Bars are known by their row; nothing is written into the rows themselves.
 
-    def __init__(self, rows: BarRows) -> None:
+    ``lost`` are the occurrences by symbol and time (ns) that earlier passes took out: bars of one time keep their
+    number.
+    """
+
+    def __init__(self, rows: BarRows, lost: Mapping[tuple[str, int], set[int]] | None = None) -> None:
         self.rows = rows
+        self.lost = {} if lost is None else lost
         self.ns: Ints = rows.at.astype("datetime64[ns]", copy=False).view(np.int64)
         self.codes = {symbol: code for code, symbol in enumerate(rows.symbols)}
         self.table = "bars" if rows.frequency == "daily" else "minutes"
@@ -159,6 +164,8 @@ class Work:
         first = self.bounds(symbol)[0]
         while row - occurrence > first and self.ns[row - occurrence - 1] == at:
             occurrence += 1
+        for number in sorted(self.lost.get((symbol, at), ())):
+            occurrence += number <= occurrence
         self.entries.append(Entry(self.table, symbol, at, occurrence, FIELDS[field], old, new, rule, action, reason))
 
 

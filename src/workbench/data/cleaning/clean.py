@@ -109,7 +109,7 @@ def clean(
     for number in range(_MOST_ROUNDS):
         tell(f"repairing, pass {number + 1}")
         done = {(entry.rule, entry.symbol, entry.at) for entry in entries}
-        work = Work(cleaned)
+        work = Work(cleaned, ledger.lost(entries))
         records = _records.Records(corrected)
         left = _pass(work, records, after.told, policy, _known(cleaned, corrected, calendar, listings, after), done)
         if not work.entries and not records.entries:

@@ -31,6 +31,7 @@ CHANGE_COLUMNS = ("symbol", "at", *FIELDS, "kept")
 ACTION_CHANGE_COLUMNS = ("symbol", "ex_date", "kind", "value", "kept")
 # What puts a bar where there was none.
 FILLS = ("missing_sessions", "missing_minutes")
+_TAKES_OUT = ("drop", "merge", "first", "last")
 _BAR = ["symbol", "at", "occurrence"]
 
 
@@ -60,6 +61,20 @@ def ledger(entries: Sequence[Entry], policy: str) -> pd.DataFrame:
     texts = ["table_name", "symbol", "field", "rule", "action", "reason", "policy"]
     frame[texts] = frame[texts].astype(object)  # columns without a row are of no type
     return frame
+
+
+def lost(entries: Sequence[Entry]) -> dict[tuple[str, int], set[int]]:
+    """By symbol and time the occurrences that are taken out."""
+    found: dict[tuple[str, int], set[int]] = {}
+    for entry in entries:
+        if entry.table == "actions":
+            continue
+        numbers = found.setdefault((entry.symbol, entry.at), set())
+        if entry.action in _TAKES_OUT:
+            numbers.add(entry.occurrence)
+        else:
+            numbers.discard(entry.occurrence)
+    return found
 
 
 def changes(raw: BarRows, cleaned: BarRows, repairs: pd.DataFrame) -> pd.DataFrame:
@@ -111,7 +126,7 @@ def undo(cleaned: BarRows, repairs: pd.DataFrame) -> BarRows:
     olds = first.pivot(index=_BAR, columns="field", values="old").reindex(columns=list(FIELDS))
     was_filled = first[first["rule"].isin(FILLS)].groupby(_BAR).size().index
     last = repairs.sort_values("step").drop_duplicates([*_BAR, "field"], keep="last")
-    gone = last[last["action"].isin(("drop", "merge", "first", "last"))].groupby(_BAR).size().index
+    gone = last[last["action"].isin(_TAKES_OUT)].groupby(_BAR).size().index
     frame = _numbered(cleaned.frame(), gone).set_index(_BAR)
     frame = frame[~frame.index.isin(was_filled)]
     changed = olds.index.difference(was_filled)

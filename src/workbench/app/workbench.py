@@ -69,6 +69,7 @@ class RunContext:
     data_snapshot: int | None
     may_order: bool
     step: str = ""
+    tolerate: tuple[str, ...] = ()  # quality rules that the pipeline can live with
 
 
 class Workbench:
@@ -206,15 +207,13 @@ class Workbench:
     def check(self, symbols: Sequence[str], *, sessions: int = QUALITY_SESSIONS) -> QualityReport:
         """Check the raw bars of the last ``sessions`` sessions against the quality rules.
 
-        A job is stopped by a fault in what its strategy reads, not by a gap of years ago.
+        A job is stopped by a fault in what its strategy reads, not by a gap of years ago. What people accepted
+        (`workbench data accept`) and the pipeline tolerates (``[quality]`` in its file) is in ``accepted`` and does
+        not count. In a run the verdict is put on record, and no order step begins on one that blocks.
         """
-        from workbench.data.quality import check
+        from workbench.app import checking
 
-        raw = self.bars(symbols, adjustment="raw")
-        raw = raw.between(start=raw.sessions[-sessions:][0].date())
-        actions = self.lake.actions(symbols, end=self._session, snapshot=self.data_snapshot)
-        notices = self.lake.notices(symbols, snapshot=self.data_snapshot)
-        return check(raw, actions, self.calendar, session=self._session, notices=notices)
+        return checking.check_for_run(self, symbols, sessions)
 
     def market(self, session: date, snapshot: int | None = None) -> LakeMarket:
         """Raw market data up to ``session`` for the paper exchange and the gates."""
@@ -579,11 +578,19 @@ class Workbench:
 
     # ---- what only the runner and the command line ask for ---------------------------------------
 
-    def gateway_parts(self, account: str, session: date, snapshot: int | None) -> GatewayParts:
+    def gateway_parts(
+        self, account: str, session: date, snapshot: int | None, tolerate: Sequence[str] = ()
+    ) -> GatewayParts:
         """What the gateway of an account is built from; see :func:`workbench.app.venues.gateway_parts`."""
         from workbench.app import venues
 
-        return venues.gateway_parts(self, account, session, snapshot)
+        return venues.gateway_parts(self, account, session, snapshot, tolerate)
+
+    def blocked_by_data(self, run_id: str, max_severity: str) -> str:
+        """Why a run's own verdict on its data keeps it from ordering; empty if it does not."""
+        from workbench.app import checking
+
+        return checking.blocked_by_data(self, run_id, max_severity)
 
     def gateway(self, account: str) -> Gateway:
         """A gateway of an account where it stands, on the latest data: to look, to cancel, to go flat.
@@ -763,4 +770,5 @@ def _run_context(settings: Settings, clock: Clock, env: Mapping[str, str]) -> Ru
         record.provenance.get("data_snapshot"),
         bool(env.get("WORKBENCH_ORDERS")),
         env.get("WORKBENCH_STEP", ""),
+        tuple(record.provenance.get("quality", {}).get("tolerate", ())),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from workbench.cli.data.check import accept, accepted, check, revoke
 from workbench.cli.data.clean import clean, repairs
 from workbench.cli.data.load import load
 from workbench.cli.data.show import coverage, versions
@@ -14,3 +15,7 @@ app.command("clean")(clean)
 app.command("repairs")(repairs)
 app.command("show")(coverage)
 app.command("versions")(versions)
+app.command("check")(check)
+app.command("accept")(accept)
+app.command("accepted")(accepted)
+app.command("revoke")(revoke)

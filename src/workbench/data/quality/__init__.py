@@ -18,10 +18,10 @@ from workbench.data.bars import FIELDS, Bars
 from workbench.data.quality import dividends, jumps, minutes, outliers, presence, quotes, recorded, stale, units, values
 from workbench.data.quality.acceptances import Acceptance, excuses
 from workbench.data.quality.report import COLUMNS, MOST, Finding, Found, QualityReport
-from workbench.data.quality.rules import RULES, Rule, Severity, Verdict
 from workbench.data.quality.series import Series, all_series
 from workbench.data.quality.tape import Mask, Tape
 from workbench.data.rows import BarRows
+from workbench.data.rules import RULES, Rule, Severity, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,27 +101,32 @@ def check(
 
 def _moves(tape: Tape, found: Found) -> None:
     """Rules about how one bar follows another."""
-    everyone, spikes = list(all_series(tape)), []
+    everyone: list[Series] = list(all_series(tape))
+    spikes: list[outliers.Spikes] = []
+    large: list[jumps.Move] = []
     for series in everyone:
         stale.judge(series, found)
         taken = units.judge(series, found)
         spikes += outliers.candidates(series, taken)
         if tape.daily:
-            _sessions(series, found, taken)
-    outliers.judge(tape, found, spikes, everyone)
+            large += _sessions(series, found, taken)
+    outliers.judge(found, spikes, everyone)
+    jumps.tell(found, large, everyone)
 
 
-def _sessions(series: Series, found: Found, taken: Mask | None) -> None:
-    """Rules about what happens from one session to the next."""
-    jumps.judge(series, found, taken)
+def _sessions(series: Series, found: Found, taken: Mask | None) -> list[jumps.Move]:
+    """Rules about what happens from one session to the next; large moves are for the others to explain."""
     recorded.judge(series, found)
     dividends.judge(series, found)
+    return jumps.moves(series, found, taken)
 
 
 def _by_session(tape: Tape, found: Found) -> None:
     """The same of bars by the minute; what is wrong with their units has been told."""
-    for series in all_series(tape):
-        _sessions(series, found, units.judge(series, Found(tape.rows, tape.sessions, 0)))
+    everyone = list(all_series(tape))
+    unheard = Found(tape.rows, tape.sessions, 0)
+    large = [move for series in everyone for move in _sessions(series, found, units.judge(series, unheard))]
+    jumps.tell(found, large, everyone)
 
 
 def _until(rows: BarRows, session: date) -> BarRows:

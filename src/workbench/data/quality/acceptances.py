@@ -9,7 +9,7 @@ from datetime import date
 import numpy as np
 
 from workbench.data.quality.report import Finding
-from workbench.data.quality.rules import RULES, Severity
+from workbench.data.rules import RULES, Severity
 from workbench.errors import ConfigError, nearest
 
 

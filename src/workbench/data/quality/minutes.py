@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 
 from workbench.data.quality.report import Found
-from workbench.data.quality.rules import DENSE
 from workbench.data.quality.tape import Floats, Hours, Ints, Mask, Tape, moment
 from workbench.data.rows import BarRows
+from workbench.data.rules import DENSE
 
 _MINUTE = 60_000_000_000
 _STEP = 30 * _MINUTE  # what zones differ by

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from workbench.data.quality.market import moved_together
 from workbench.data.quality.report import Found
 from workbench.data.quality.series import AROUND, Series
-from workbench.data.quality.tape import Floats, Ints, Mask, Tape
+from workbench.data.quality.tape import Floats, Ints, Mask
 
 _WIDTH = 8.0  # robust standard deviations, into the bar and out of it
 _LEAST = {"daily": 0.02, "minute": 0.004}  # log return below which nobody is misled
 _BACK = 0.35  # of the move that may be left when it has come back
-_WICK = 3.0  # times the widest wick around
-_TOGETHER = 0.25  # of the other symbols that move along: then it is the market
-_ALONG = 3.0  # robust standard deviations that count as moving along
+_WICK = 2.5  # times the widest wick around
+_OWN = 2.0  # times the bar's own move; on a wild day wicks are wide
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ def candidates(series: Series, taken: Mask | None) -> list[Spikes]:
     return [spikes for spikes in found if len(spikes.bars)]
 
 
-def judge(tape: Tape, found: Found, spikes: Sequence[Spikes], everyone: Sequence[Series]) -> None:
+def judge(found: Found, spikes: Sequence[Spikes], everyone: Sequence[Series]) -> None:
     """Tell of the candidates in which the rest of the market did not take part."""
     if not spikes:
         return
     ns = np.concatenate([s.series.ns[s.bars] for s in spikes])
-    signs = np.sign(np.concatenate([s.off for s in spikes]))
+    moves = np.concatenate([s.off for s in spikes])
     owners = np.concatenate([np.full(len(s.bars), s.series.number) for s in spikes])
-    market = _market(everyone, ns, signs, owners)
+    market = moved_together(everyone, ns, moves, owners)
     start = 0
     for group in spikes:
         alone = ~market[start : start + len(group.bars)]
@@ -82,7 +82,7 @@ def _closes(series: Series) -> list[Spikes]:
         return []
     into, out = series.returns[bars], series.returns[bars + 1]
     size = np.minimum(np.abs(into), np.abs(out))
-    at_open = series.log_open[bars + 1] - series.log_close[bars] + series.splits[bars + 1]
+    at_open = series.log_open[bars + 1] - series.log_close[bars] + series.splits_at(bars + 1)
     back = (np.abs(into + out) <= _BACK * size) & (np.abs(into + at_open) <= 0.5 * size)
     bars, into, size = bars[back], into[back], size[back]
     fine = (size > _WIDTH * series.local(bars)) & series.ordinary(bars)
@@ -100,7 +100,8 @@ def _opens(series: Series) -> list[Spikes]:
     """Opens away from the close before, with a close that is back there."""
     gap = np.zeros(len(series))
     gap[1:] = series.log_open[1:] - series.log_close[:-1]
-    gap += series.splits
+    if series.has_splits:
+        gap += series.splits
     floor = max(_LEAST[series.tape.rows.frequency], 0.5 * _WIDTH * series.scale)
     bars = np.flatnonzero(np.abs(gap) > floor)
     bars = bars[np.abs(series.returns[bars]) <= _BACK * np.abs(gap[bars])]
@@ -132,6 +133,7 @@ def _wicks(series: Series) -> list[Spikes]:
         others = np.where(valid, reach[np.clip(places, 0, len(series) - 1)], 1.0)
         widest = np.log(others.max(axis=1))
         fine = (size > _WIDTH * series.local(bars)) & (size > _WICK * widest) & series.ordinary(bars)
+        fine &= size > _OWN * np.abs(series.returns[bars])
         bars, size = bars[fine], size[fine]
         found.append(Spikes(series, bars, field, sign * size, base[bars]))
     return found
@@ -140,18 +142,3 @@ def _wicks(series: Series) -> list[Spikes]:
 def _without(spikes: Spikes, taken: Mask) -> Spikes:
     free = ~taken[spikes.bars]
     return Spikes(spikes.series, spikes.bars[free], spikes.field, spikes.off[free], spikes.expected[free])
-
-
-def _market(everyone: Sequence[Series], ns: Ints, signs: Floats, owners: Ints) -> Mask:
-    """Whether a quarter of the other symbols, two at least, moved the same way at the same time."""
-    there, along = np.zeros(len(ns), dtype=np.int64), np.zeros(len(ns), dtype=np.int64)
-    for series in everyone:
-        places = np.minimum(np.searchsorted(series.ns, ns), len(series) - 1)
-        other = (series.ns[places] == ns) & (owners != series.number) & (places > 0)
-        there += other
-        moved = series.returns[places] * signs
-        reach = np.where(signs > 0, series.high[places], series.low[places])
-        ends = np.log(reach / np.maximum(series.close[np.maximum(places - 1, 0)], 1e-300)) * signs
-        along += other & (np.maximum(moved, ends) > _ALONG * series.scale)
-    market: Mask = (along >= 2) & (along >= _TOGETHER * there)
-    return market

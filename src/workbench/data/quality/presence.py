@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from workbench.data.quality.report import Found
-from workbench.data.quality.rules import MAX_GAP, Severity
 from workbench.data.quality.tape import Ints, Tape, day_text, moment
+from workbench.data.rules import MAX_GAP, Severity
 
 _SUNDAY, _FRIDAY, _SATURDAY, _MONDAY = 6, 4, 5, 0
 # Weeks in a row that make a shift of a single odd bar.

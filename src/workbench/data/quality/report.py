@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from workbench.data.quality.rules import RULES, Severity, Verdict
+from workbench.data.rules import RULES, Severity, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd

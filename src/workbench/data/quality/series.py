@@ -11,6 +11,8 @@ from workbench.data.quality.tape import TO_SIGMA, Floats, Ints, Mask, Tape
 
 # Bars on each side that say what is ordinary where a bar stands.
 AROUND = 30
+# Returns that say well enough what is usual.
+_ENOUGH = 10_000
 # A bar's turnover (in shares) is ordinary up to this times the median of the bars around it.
 ORDINARY = 4.0
 
@@ -66,20 +68,32 @@ class Series:
                 logs[place] += np.log(value)
         return logs
 
+    @property
+    def has_splits(self) -> bool:
+        """Whether any split is on record."""
+        return bool(self.tape.recorded(self.symbol, ("split",)))
+
+    def splits_at(self, bars: Ints) -> Floats | float:
+        """The logs of the splits that work from some bars on."""
+        return self.splits[bars] if self.has_splits else 0.0
+
     @cached_property
     def returns(self) -> Floats:
         """Log return from the close before, recorded splits taken out; the first bar's is zero."""
         found = np.empty(len(self))
         found[0] = 0.0
         np.subtract(self.log_close[1:], self.log_close[:-1], out=found[1:])
-        if self.tape.recorded(self.symbol, ("split",)):
+        if self.has_splits:
             found += self.splits
         return found
 
     @cached_property
     def scale(self) -> float:
-        """A robust standard deviation of the returns; of a symbol whose price mostly stands still their mean size."""
-        sizes = np.abs(self.returns[1:])
+        """A robust standard deviation of the returns; of a symbol whose price mostly stands still their mean size.
+
+        Of a long history every n-th return, so that some ten thousand are looked at.
+        """
+        sizes = np.abs(self.returns[1 :: max(1, len(self) // _ENOUGH)])
         if not len(sizes):
             return self.tape.floor
         return max(self.tape.floor, TO_SIGMA * float(np.median(sizes)), 0.5 * float(sizes.mean()))

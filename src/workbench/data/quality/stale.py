@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from workbench.data.quality.report import Found
-from workbench.data.quality.rules import Severity
 from workbench.data.quality.series import Series
 from workbench.data.quality.tape import Ints, Mask
+from workbench.data.rules import Severity
 
 # One run by chance in so many histories is too few to be chance.
 _CHANCE = 1e-3
 # Nobody's bars repeat less often than that by chance.
 _LEAST = {"daily": 0.01, "minute": 0.02}
 _SHORTEST = 3
+_ALWAYS = 6  # bars; a run of as many is looked at, whatever is usual in the symbol as a whole
 _NEAR = 60  # bars on each side in which repeating may be more usual than elsewhere
 _COPY_VOLUME = 1000.0  # shares; two daily bars with the same range and volume are one bar
 
@@ -28,12 +29,15 @@ def judge(series: Series, found: Found) -> None:
     if not count:
         return
     first, length = _runs(repeated)
-    for at, size in zip(first.tolist(), length.tolist(), strict=True):
-        if size < _SHORTEST and not _is_copy(series, at, size):
-            continue
+    least = _LEAST[series.tape.rows.frequency]
+    shortest = max(_SHORTEST, int(np.ceil(np.log(_CHANCE / len(repeated)) / np.log(max(least, count / len(repeated))))))
+    long = length >= min(shortest, _ALWAYS)
+    if series.tape.daily:
+        long |= _is_same_volume(series, first)
+    for at, size in zip(first[long].tolist(), length[long].tolist(), strict=True):
         near = repeated[max(0, at - _NEAR) : at].sum() + repeated[at + size : at + size + _NEAR].sum()
-        usual = max(_LEAST[series.tape.rows.frequency], (count - size) / len(repeated), near / (2 * _NEAR))
-        if len(repeated) * usual**size < _CHANCE or _is_copy(series, at, size):
+        usual = max(least, (count - size) / len(repeated), near / (2 * _NEAR))
+        if (size >= _SHORTEST and len(repeated) * usual**size < _CHANCE) or _is_copy(series, at, size):
             _tell(series, found, at, size)
 
 
@@ -50,6 +54,12 @@ def _runs(mask: Mask) -> tuple[Ints, Ints]:
     """Where runs of true cells begin and how long they are."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).view(np.int8)))
     return edges[::2], edges[1::2] - edges[::2]
+
+
+def _is_same_volume(series: Series, first: Ints) -> Mask:
+    """Whether the bar that begins a run has the volume of the bar before."""
+    same: Mask = series.volume[first + 1] == series.volume[first]
+    return same
 
 
 def _is_copy(series: Series, at: int, size: int) -> bool:

@@ -23,6 +23,7 @@ Mask = npt.NDArray[np.bool_]
 
 DAY = np.timedelta64(1, "D").astype("timedelta64[ns]")
 _DAY_NS = 86_400_000_000_000
+_PART = 32_768  # rows
 _EPOCH = date(1970, 1, 1)
 # Robust standard deviations: of a normal distribution, this times the median absolute value.
 TO_SIGMA = 1.4826
@@ -102,26 +103,18 @@ class Tape:
     @cached_property
     def good(self) -> Mask:
         """Bars with five possible numbers, shape (N,): only they are asked what their prices mean."""
-        rows = self.rows
-        least = np.minimum(np.minimum(rows.open, rows.high), np.minimum(rows.low, rows.close))
-        total = rows.open + rows.high
-        total += rows.low
-        total += rows.close
-        total += rows.volume
-        return (least > 0) & (rows.volume >= 0) & np.isfinite(total)
+        found = np.empty(len(self.rows), dtype=bool)
+        for part in self.parts():
+            open_, high, low, close, volume = (getattr(self.rows, name)[part] for name in FIELDS)
+            least = np.minimum(np.minimum(open_, high), np.minimum(low, close))
+            total = open_ + high + low + close + volume
+            found[part] = (least > 0) & (volume >= 0) & (total < np.inf)
+        return found
 
-    def symbols(self) -> Iterator[tuple[int, str, Ints]]:
-        """Every symbol with its number and its good rows, each time once."""
-        good, ns = self.good, self.ns
-        for number, (symbol, where) in enumerate(self.rows):
-            kept = np.flatnonzero(good[where]) + where.start
-            if len(kept) > 1:
-                fresh = np.empty(len(kept), dtype=bool)
-                fresh[0] = True
-                np.not_equal(ns[kept[1:]], ns[kept[:-1]], out=fresh[1:])
-                if not fresh.all():
-                    kept = kept[fresh]
-            yield number, symbol, kept
+    def parts(self) -> Iterator[slice]:
+        """Slices that cover all rows, each small enough to stay in the processor's cache."""
+        for start in range(0, len(self.rows), _PART):
+            yield slice(start, min(start + _PART, len(self.rows)))
 
     def recorded(self, symbol: str, kinds: tuple[str, ...]) -> list[tuple[int, str, float]]:
         """Actions of a symbol: ex-date (day since 1970), kind and value, by ex-date."""
@@ -130,8 +123,6 @@ class Tape:
     def bar(self, row: int) -> str:
         """A bar in words."""
         return " ".join(f"{name} {getattr(self.rows, name)[row]:g}" for name in FIELDS)
-
-    # ---- words -----------------------------------------------------------------------------------
 
 
 def day_text(day: Any) -> str:

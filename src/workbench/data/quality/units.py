@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from workbench.data.quality.report import Found
-from workbench.data.quality.rules import UNITS
 from workbench.data.quality.series import Series
 from workbench.data.quality.tape import TO_SIGMA, Ints, Mask
+from workbench.data.rules import UNITS
 
 _LOGS = np.log(np.array([*UNITS, *(1 / unit for unit in UNITS)]))
 _NEAR = 0.4  # how far a factor may be off, in logs: what a share moves meanwhile
@@ -16,6 +16,7 @@ _VOLUME_JUMP = float(np.log(25.0))
 _VOLUME_NEAR = 0.9
 _VOLUME_WIDTH = 5.0  # robust standard deviations of log volume
 _SIDE = 20  # bars that say what the level was before, and after
+_USUAL = float(np.log(40.0))  # what a share costs, in USD, if one has to guess
 _FIELDS = ("open", "high", "low", "close")
 
 
@@ -70,7 +71,7 @@ def _stretches(series: Series, found: Found, taken: Mask | None) -> Mask | None:
             first = bar
         elif _is_split(series, bar, unit):
             continue
-        elif bar <= len(series) - bar:  # the shorter side is the wrong one
+        elif _is_before(series, bar):
             first, stop, unit = 0, bar, -unit
         else:
             first, stop = bar, len(series)
@@ -78,6 +79,13 @@ def _stretches(series: Series, found: Found, taken: Mask | None) -> Mask | None:
         _tell(series, found, first, stop, "", price, price / np.exp(unit), unit)
         taken = _mark(series, taken, first, stop)
     return taken
+
+
+def _is_before(series: Series, bar: int) -> bool:
+    """Whether the bars before a jump are the wrong ones: further from what shares cost, or else the fewer."""
+    before = abs(float(np.median(series.log_close[max(0, bar - _SIDE) : bar])) - _USUAL)
+    after = abs(float(np.median(series.log_close[bar : bar + _SIDE])) - _USUAL)
+    return before > after if abs(before - after) > 1 else bar <= len(series) - bar
 
 
 def _is_split(series: Series, bar: int, unit: float) -> bool:
@@ -112,6 +120,8 @@ def _volumes(series: Series, found: Found, taken: Mask | None) -> None:
         off = log[start:] - level
         back = np.flatnonzero(np.abs(off) < 0.5 * _VOLUME_JUMP)
         stop = start + (int(back[0]) if len(back) else len(off))
+        if stop == start:
+            continue
         unit = _unit(float(np.median(log[start:stop])) - level, _VOLUME_NEAR)
         lasting = len(back) > 0 or stop - start >= 3
         quiet = abs(float(series.returns[traded[start]])) < 4 * series.scale

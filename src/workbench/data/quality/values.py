@@ -6,29 +6,47 @@ import numpy as np
 
 from workbench.data.dataset import FIELDS
 from workbench.data.quality.report import Found
-from workbench.data.quality.rules import HIGHEST_USD, LOWEST_USD, WIDEST, Severity
 from workbench.data.quality.tape import Floats, Ints, Mask, Tape
+from workbench.data.rules import HIGHEST_USD, LOWEST_USD, WIDEST, Severity
 
 
 def judge(tape: Tape, found: Found) -> None:
     """Every rule that needs one bar, or two with the same time."""
-    rows, good = tape.rows, tape.good
-    if not len(rows):
+    if not len(tape.rows):
         return
-    bad = np.flatnonzero(~good)
-    found.add_rows("bad_value", bad, "block", tape.bar, field=lambda row: _impossible(tape, row)[0],
-                   value=lambda row: _impossible(tape, row)[1])  # fmt: skip
-    _order(tape, found)
-    absurd = good & ((rows.high > HIGHEST_USD) | (rows.low < LOWEST_USD) | (rows.high > WIDEST * rows.low))
-    found.add_rows("absurd_price", np.flatnonzero(absurd), "block", tape.bar)
-    _untraded(tape, found)
+    found.add_rows(
+        "bad_value", np.flatnonzero(~tape.good), "block", tape.bar, field=lambda row: _impossible(tape, row)[0],
+        value=lambda row: _impossible(tape, row)[1],
+    )  # fmt: skip
+    disorder, absurd, untraded = _odd(tape)
+    _order(tape, found, disorder)
+    found.add_rows("absurd_price", absurd, "block", tape.bar)
+    _untraded(tape, found, untraded)
     _duplicates(tape, found)
 
 
-def _untraded(tape: Tape, found: Found) -> None:
+def _odd(tape: Tape) -> tuple[Ints, Ints, Ints]:
+    """Good bars with prices out of order, with absurd ones, and without volume."""
+    parts: list[tuple[Ints, Ints, Ints]] = []
+    for part in tape.parts():
+        open_, high, low, close, volume = (getattr(tape.rows, name)[part] for name in FIELDS)
+        good = tape.good[part]
+        disorder = (high < np.maximum(open_, close)) | (low > np.minimum(open_, close))
+        absurd = (high > HIGHEST_USD) | (low < LOWEST_USD) | (high > WIDEST * low)
+        parts.append(
+            (
+                np.flatnonzero(disorder & good) + part.start,
+                np.flatnonzero(absurd & good) + part.start,
+                np.flatnonzero((volume == 0) & good) + part.start,
+            )
+        )
+    disorders, absurds, empties = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return disorders, absurds, empties
+
+
+def _untraded(tape: Tape, found: Found, none: Ints) -> None:
     """Bars without volume whose prices moved; flat at the close before is how a halt is written."""
     rows = tape.rows
-    none = np.flatnonzero((rows.volume == 0) & tape.good)
     if not len(none):
         return
     first = np.isin(none, rows.offsets[:-1])
@@ -53,22 +71,24 @@ def _impossible(tape: Tape, row: int) -> tuple[str, float]:
     return "", float("nan")
 
 
-def _order(tape: Tape, found: Found) -> None:
+def _order(tape: Tape, found: Found, disorder: Ints) -> None:
     rows = tape.rows
-    highest, lowest = np.maximum(rows.open, rows.close), np.minimum(rows.open, rows.close)
-    disorder = ((rows.high < highest) | (rows.low > lowest) | (rows.high < rows.low)) & tape.good
+
+    def ends(row: int) -> tuple[float, float]:
+        prices = float(rows.open[row]), float(rows.close[row])
+        return max(prices), min(prices)
 
     def severity(row: int) -> Severity:
         decided = tape.decided is not None and tape.sessions(np.array([row]))[0] == tape.decided
         return "block" if decided else "warn"
 
     def field(row: int) -> str:
-        return "high" if rows.high[row] < highest[row] else "low"
+        return "high" if rows.high[row] < ends(row)[0] else "low"
 
     found.add_rows(
-        "price_order", np.flatnonzero(disorder), severity, tape.bar, field=field,
-        value=lambda row: rows.high[row] if field(row) == "high" else rows.low[row],
-        expected=lambda row: highest[row] if field(row) == "high" else lowest[row],
+        "price_order", disorder, severity, tape.bar, field=field,
+        value=lambda row: float(getattr(rows, field(row))[row]),
+        expected=lambda row: ends(row)[0] if field(row) == "high" else ends(row)[1],
     )  # fmt: skip
 
 

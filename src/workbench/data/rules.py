@@ -1,4 +1,7 @@
-"""The rules: what each is called, what it says in numbers, how grave it is, and what bars it is asked of."""
+"""The quality rules: what each is called, what it says in numbers, how grave it is, and what bars it is asked of.
+
+Nothing is imported here, so that whoever only checks a name needs neither numpy nor pandas.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from workbench.data.rows import Frequency
-
+Frequency = Literal["daily", "minute"]
 Severity = Literal["warn", "block"]
 Verdict = Literal["pass", "warn", "block"]
 
@@ -117,8 +119,8 @@ def _rules() -> Iterator[Rule]:
     yield Rule(
         "outlier",
         "A price that leaves the bars on both sides by over 8 robust standard deviations of the 60 returns around "
-        "it and comes back at the next open, on ordinary turnover, while fewer than a quarter of the other symbols "
-        "move that way.",
+        "it and comes back at the next open, or a high or low that far out and 2.5 times as far as any around; on "
+        "ordinary turnover, while fewer than a quarter of the other symbols move that way.",
         "warn",
     )
     yield Rule(
@@ -130,7 +132,8 @@ def _rules() -> Iterator[Rule]:
     yield Rule(
         "unapplied_split",
         "The open is a split ratio (3:2 or more, either way) away from the close before, within the symbol's "
-        "ordinary overnight noise, on ordinary turnover, and no split is on record.",
+        "ordinary overnight noise, on at most 4 times the ordinary turnover, no split is on record, and fewer than a "
+        "quarter of the other symbols move that way.",
         "block",
     )
     yield Rule("split_not_in_price", "A split is on record, and the price did not move by it.", "block")
@@ -142,8 +145,10 @@ def _rules() -> Iterator[Rule]:
     )
     yield Rule(
         "split_like_move",
-        "A move as large as a split (a third up or a quarter down), but off every ratio or on exceptional turnover: "
-        "most likely news.",
+        "A move as large as a split (a third up or a quarter down) and over 8 robust standard deviations of the "
+        "symbol's returns that fits no ratio, on at most 4 times the ordinary "
+        "turnover, in which the market takes no part: what moved it is not in the data. On more turnover it is news, "
+        "and no finding.",
         "warn",
     )
     yield Rule(

@@ -21,6 +21,7 @@ demo: $(STAMP)  ## from nothing to paper orders and a report
 	@$(BIN)/workbench demo
 
 test: $(STAMP)  ## every check: style, types, imports, tests, notebooks
+	@$(BIN)/python -m compileall -q src tests  # the tests start many processes, and some environments keep no bytecode
 	@echo "== style (ruff) =="
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check . || { echo "some files are not formatted: make format"; exit 1; }

@@ -55,8 +55,9 @@ def advice(found: HardwareProfile, measured: Capability = MEASURED, **limits: An
     ("cores", "memory", "workers", "jobs"),
     [
         (8, 32 * GIB, 8, 16),
-        (16, 4 * GIB, 3, 12),  # 3 GiB of work: a worker wants 1 GiB, a job 256 MiB
-        (1.5, 2 * GIB, 1, 3),  # 1 GiB of work, two jobs a core
+        (16, 4 * GIB, 3, 6),  # 3 GiB of work: a worker wants 1 GiB, a job half of it
+        (1.5, 2 * GIB, 1, 2),  # 1 GiB of work
+        (1.5, 4 * GIB, 1, 3),  # two jobs a core
         (64, 512 * GIB, 64, 64),
         (0.5, GIB // 2, 1, 1),  # never none
     ],
@@ -69,7 +70,7 @@ def test_workers_fit_the_cores_and_the_memory(cores: float, memory: int, workers
 
 def test_a_pod_takes_the_defaults_of_its_limits(tmp_path: Path) -> None:
     found = defaults_here(plant(POD, tmp_path))  # 1.5 cores and 2 GiB of a node of 64 and 252
-    assert (found.workers, found.side_by_side) == (1, 3)
+    assert (found.workers, found.side_by_side) == (1, 2)
     assert found.memory_per_worker_bytes == GIB
 
 

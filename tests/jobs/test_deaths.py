@@ -346,16 +346,19 @@ def test_ctrl_c_is_a_clean_end_where_nobody_else_handles_it(
         wait_for((scene.folder / "begun").exists)
         os.kill(os.getpid(), signal.SIGINT)
 
-    before = signal.getsignal(signal.SIGINT)
+    others = signal.signal(signal.SIGINT, signal.default_int_handler)  # a library may have left its own, or ignore it
     helper = threading.Thread(target=press)
-    helper.start()
-    with pytest.raises(RunCancelled):
-        execute(notebook(f"{_FAMILY}{_WAITS}"), scene.output, {}, pool=clean_pool, env=scene.env)
-    helper.join()
+    try:
+        helper.start()
+        with pytest.raises(RunCancelled):
+            execute(notebook(f"{_FAMILY}{_WAITS}"), scene.output, {}, pool=clean_pool, env=scene.env)
+        helper.join()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, others)
     assert (scene.folder / "cleaned").exists()
     assert scene.statuses() == ["failed"]
     assert scene.living() == []
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 _RUNNER = """

@@ -10,6 +10,7 @@ import pytest
 
 from workbench.domain import Activity, ActivityKind, Decision
 from workbench.errors import DataError
+from workbench.reports import tearsheet
 from workbench.reports.collect import collect
 from workbench.reports.report import last_account, write_report
 from workbench.reports.tearsheet import cards, plotly_script, render, write_tearsheet
@@ -250,3 +251,17 @@ def test_the_report_is_written_and_the_reports_merged(told, lake, tmp_path):
 def test_before_the_first_run_there_is_no_last_account(journal):
     with pytest.raises(DataError, match="nothing has run yet; run: workbench run daily"):
         last_account(journal)
+
+
+@pytest.mark.parametrize(("folder", "kept"), [("", 1), ("gone", 0)])
+def test_the_compiled_template_is_kept_where_it_can_be(told, lake, tmp_path, monkeypatch, folder, kept):
+    (tmp_path / "templates").mkdir()
+    monkeypatch.setattr(tearsheet, "__file__", str(tmp_path / folder / "tearsheet.py"))
+    data = collect(told.journal, lake, account="paper")
+    pages = []
+    for _ in range(2):  # compiled, then read
+        tearsheet._environment.cache_clear()
+        pages.append(render(data, script=SCRIPT))
+    tearsheet._environment.cache_clear()
+    assert pages[0] == pages[1]
+    assert len(list(tmp_path.rglob("*.jinja"))) == kept

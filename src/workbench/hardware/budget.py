@@ -22,8 +22,9 @@ _LEAST_RESERVE_BYTES, _RESERVED = GIB, 0.15
 # Five columns of float64 for a bar, and the copies that adjusting prices and computing weights make of them. The bar of
 # the rebalance job (5,000 symbols x 20 years in 3 GB) is the same: 119 bytes a row.
 ROW_BYTES = 120
-# A kernel with pandas and DuckDB takes 90 MiB of its own before it has read anything (benchmarks/check_hardware.py).
-KERNEL_BYTES = 256 * 2**20
+# The daily job of the sample at its height: a runner, its kernels with pandas and DuckDB, the writer of pages. Measured
+# as 430 MiB, pages that they share counted once (benchmarks/check_hardware.py).
+JOB_BYTES = 512 * 2**20
 _LEAST_WORKER_BYTES = GIB
 _MOST_JOBS = 64
 SESSIONS_A_YEAR = 252
@@ -93,7 +94,7 @@ def defaults(cores: float, memory_bytes: int) -> Defaults:
     work = work_memory(memory_bytes)
     workers = max(1, min(int(cores), work // _LEAST_WORKER_BYTES))
     # Jobs wait more than they compute, hence two for a core.
-    jobs = max(1, min(int(2 * cores), work // KERNEL_BYTES, _MOST_JOBS))
+    jobs = max(1, min(int(2 * cores), work // JOB_BYTES, _MOST_JOBS))
     # A share of a core keeps a thread busy for that share of the time.
     threads = max(1, math.ceil(cores))
     return Defaults(threads, workers, work // workers, jobs, max(100_000, work // workers // ROW_BYTES))

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from workbench.errors import DataError, ParameterError
+from workbench.indicators.memo import remembered
 
 __all__ = [
     "Bands",
@@ -55,6 +56,7 @@ class Macd(NamedTuple):
     histogram: Any
 
 
+@remembered
 def moving_average(values: Values, window: int) -> Values:
     """The simple mean of the last ``window`` values.
 
@@ -68,6 +70,7 @@ def moving_average(values: Values, window: int) -> Values:
     return _like(values, out)
 
 
+@remembered
 def moving_deviation(values: Values, window: int, ddof: int = 1) -> Values:
     """The standard deviation of the last ``window`` values, over ``window - ddof``.
 
@@ -81,6 +84,7 @@ def moving_deviation(values: Values, window: int, ddof: int = 1) -> Values:
     return _like(values, out)
 
 
+@remembered
 def ema(values: Values, span: int) -> Values:
     """Exponential moving average with the weight 2 / (span + 1) on the newest value.
 
@@ -97,6 +101,7 @@ def ema(values: Values, span: int) -> Values:
     return _like(values, out)
 
 
+@remembered
 def rsi(closes: Values, window: int = 14) -> Values:
     """Relative strength index: 100 times the average gain over average gain plus average loss; 0 to 100.
 
@@ -114,6 +119,7 @@ def rsi(closes: Values, window: int = 14) -> Values:
     return _like(closes, out)
 
 
+@remembered
 def atr(highs: Values, lows: Values, closes: Values, window: int = 14) -> Values:
     """Average true range, in the unit of the prices: the true range smoothed as by Wilder.
 
@@ -161,6 +167,7 @@ def macd(closes: Values, fast: int = 12, slow: int = 26, signal: int = 9) -> Mac
     return Macd(line, smooth, line - smooth)
 
 
+@remembered
 def rolling_rank(values: Values, window: int) -> Values:
     """Where the newest value stands among the last ``window``: its rank over ``window``, 1.0 for the highest.
 
@@ -176,6 +183,7 @@ def rolling_rank(values: Values, window: int) -> Values:
     return _like(values, out)
 
 
+@remembered
 def rolling_volatility(closes: Values, window: int = 20, sessions_per_year: int = 252) -> Values:
     """Sample standard deviation of the last ``window`` simple returns, annualised by the root of the sessions per year.
 

@@ -36,9 +36,9 @@ def moving_average(values, window: int, out) -> None:
 
 @compiled
 def moving_averages(values, windows, out) -> None:
-    """The means of one series over many windows at once, ``out`` being sessions x windows."""
+    """The means of one series over many windows, ``out`` being windows x sessions."""
     for place in range(len(windows)):
-        moving_average(values.reshape(-1, 1), windows[place], out[:, place : place + 1])
+        moving_average(values.reshape(-1, 1), windows[place], out[place].reshape(-1, 1))
 
 
 @compiled

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -19,6 +20,7 @@ from workbench.reports.tables import Row
 if TYPE_CHECKING:
     import jinja2
     import pandas as pd
+    from jinja2.bccache import Bucket
     from markupsafe import Markup
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -230,9 +232,19 @@ def _text(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> jinja2.Environment:
+    """The templates; compiled ones are kept beside their source, as Python's own, if that can be written to."""
     import jinja2
 
+    class Kept(jinja2.FileSystemBytecodeCache):
+        """A cache that costs time where it cannot be written, and nothing else."""
+
+        def dump_bytecode(self, bucket: Bucket) -> None:
+            with suppress(OSError):
+                Path(self.directory).mkdir(exist_ok=True)
+                super().dump_bytecode(bucket)
+
     environment = jinja2.Environment(
+        bytecode_cache=Kept(str(Path(__file__).parent / "templates" / "__pycache__"), "%s.jinja"),
         loader=jinja2.PackageLoader("workbench.reports"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,

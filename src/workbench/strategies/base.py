@@ -1,13 +1,19 @@
-"""The contract that research, backtest, paper and live share."""
+"""The contract that research, backtest, paper and live share.
+
+The strategies here import pandas when they compute: whoever only checks parameters does without it.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from workbench.data.bars import Bars
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.data.bars import Bars
 
 
 class Strategy(BaseModel, ABC):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
+
 from pydantic import Field
 
-from workbench.data.bars import Bars
 from workbench.strategies.base import Strategy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.data.bars import Bars
 
 # Returns are compared to 12 decimals, so that the last bit of a price rescaled by a later split
 # neither breaks a tie nor makes a flat price look like a rise.
@@ -33,6 +37,9 @@ class Momentum(Strategy):
 
     def weights(self, bars: Bars) -> pd.DataFrame:
         """See :meth:`Strategy.weights`; rows before ``lookback`` sessions of history are all zero."""
+        import numpy as np
+        import pandas as pd
+
         close = bars.close.sort_index(axis="columns")
         prices = close.to_numpy(dtype=float)
         returns = np.full_like(prices, np.nan)

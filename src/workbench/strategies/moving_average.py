@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
+
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from workbench.data.bars import Bars
 from workbench.strategies.base import Strategy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.data.bars import Bars
 
 # Rolling sums carry rounding noise of about 1e-15 of the price; a lead below this share of it is noise.
 NOISE = 1e-12
@@ -41,6 +45,9 @@ class MovingAverageCrossover(Strategy):
 
     def weights(self, bars: Bars) -> pd.DataFrame:
         """See :meth:`Strategy.weights`; rows before ``slow`` sessions of history are all zero."""
+        import numpy as np
+        import pandas as pd
+
         fast = bars.close.rolling(self.fast).mean().to_numpy()
         slow = bars.close.rolling(self.slow).mean().to_numpy()
         held = fast > slow * (1.0 + NOISE)  # NaN compares false

@@ -141,18 +141,40 @@ def test_a_symbol_without_a_bar_keeps_its_shares_and_its_order_expires() -> None
     assert again["total_return"] == pytest.approx(500 / 12 * 3 / 1000)
 
 
-def test_the_crossover_side_by_side_equals_the_strategy_alone(walk: Bars) -> None:
+CONVENTIONS: list[dict[str, Any]] = [
+    {},
+    {"rebalance": "on_change"},
+    {"rebalance": "month_end"},
+    {"lot": None, "tolerance": 0.0},
+    {"fill": "close"},
+    {"fill": "next_close", "rebalance": "on_change", "risk_free_rate": 0.05},
+    {"buys": "within_cash", "cash_buffer": 0.0, "lot": None, "fill": "close", "rebalance": "on_change"},
+    {"compounding": False, "rebalance": "on_change"},
+    {"capital_usd": 300.0, "commission_min_usd": 40.0, "min_trade_value_usd": 0.0},  # fees ruin it
+    {"capital_usd": 60.0, "min_trade_value_usd": 50.0},  # too little for most orders
+    {"capital_usd": 200.0, "commission_per_trade_usd": 60.0, "buys": "within_cash", "min_trade_value_usd": 0.0},
+]
+
+
+@pytest.mark.parametrize("missing", [(), (40, 41, 120)], ids=["whole", "gaps"])
+def test_crossovers_order_by_order_equal_the_strategy_session_by_session(walk: Bars, missing: tuple[int, ...]) -> None:
     class Ordinary(MovingAverageCrossover):
         """The same strategy, for which there is no loop of its own."""
 
     bars, grid = walk.select(["A"]), {"fast": [1, 3, 5, 8, 20], "slow": [5, 21, 60]}
+    frames = {name: getattr(bars, name).copy() for name in FIELDS}
+    for frame in frames.values():
+        frame.iloc[list(missing)] = np.nan
+    bars = Bars(**frames, adjustment="total", snapshot=5)
     costs = {"commission_min_usd": 1.0, "commission_per_share_usd": 0.01, "slippage_bps": 3.0, "cash_buffer": 0.02}
-    for assumed in ({}, {"rebalance": "on_change"}, {"lot": None, "tolerance": 0.0}, {"fill": "close"}):
-        assumptions = Assumptions(**{**costs, **assumed})  # type: ignore[arg-type]  # of several types
-        how = {"start": date(2013, 2, 11), "assumptions": assumptions}
+    traded = []
+    for assumed in CONVENTIONS:
+        assumptions = Assumptions(**{**costs, **assumed})
+        how = {"start": date(2013, 2, 11), "assumptions": assumptions, "progress": False}
         fast, slow = sweep(MovingAverageCrossover, grid, bars, **how), sweep(Ordinary, grid, bars, **how)
-        assert fast.table["trades"].sum() > 100
+        traded.append(fast.table["trades"].sum())
         pd.testing.assert_frame_equal(fast.table, slow.table, rtol=1e-9, atol=1e-12)
+    assert sorted(traded)[2] > 20
 
 
 # ---- the grid ----------------------------------------------------------------------------------------

@@ -262,10 +262,11 @@ class WorkbenchEngine:
 
 def _papermill() -> Any:
     """Papermill with our engine registered, imported without what it does not need."""
-    # Without HDFS, for which papermill would load all of pyarrow. It needs requests for notebooks on the web only, and
-    # looks through every installed package for engines and file systems of other packages: the runner uses neither.
+    # Without HDFS and S3, for which papermill would load all of pyarrow and boto3. It needs requests for notebooks on
+    # the web only, and looks through every installed package for engines and file systems of other packages: the
+    # runner uses neither.
     stand_ins = {"requests": _Deferred("requests"), "entrypoints": _NoEntryPoints("entrypoints")}
-    with imports_without(*FORMAT_CHECKS, "pyarrow.fs"), imports_instead(stand_ins):
+    with imports_without(*FORMAT_CHECKS, "pyarrow.fs", "boto3"), imports_instead(stand_ins):
         import papermill
         import papermill.engines
         import papermill.exceptions

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from workbench.data.bars import FIELDS
 from workbench.errors import DataError
+from workbench.indicators.memo import remembering
 from workbench.research.inputs import WEIGHT_DECIMALS
 from workbench.research.sweeping.grid import Grid, Numbers, words
 from workbench.research.sweeping.kernels import SUMS, Rules
@@ -17,7 +19,7 @@ from workbench.research.sweeping.window import Array, Window
 from workbench.strategies.base import Strategy
 from workbench.strategies.moving_average import NOISE, MovingAverageCrossover
 
-_LANES_IN_CHUNK = 512
+_CROSSOVERS_IN_CHUNK = 512
 _CELLS_IN_CHUNK = 2_000_000  # of sessions x symbols x combinations: some tenths of a second
 _AVERAGES_BYTES = 1 << 30
 
@@ -54,11 +56,12 @@ class StrategyJob:
         window = self.window
         sums = np.zeros((len(numbers), SUMS))
         traded_on = ~np.isnan(window.closes)
-        for row, strategy in enumerate(self.grid.strategies(numbers)):
-            weights = weights_of(strategy, window, whole_shares=self.rules.lot > 0.0)
-            simulate(
-                weights, window.prices, window.marks, traded_on, window.due, window.lag, self.rules, sums[row]
-            )  # fmt: skip
+        with remembering(getattr(window.signals, name) for name in FIELDS):
+            for row, strategy in enumerate(self.grid.strategies(numbers)):
+                weights = weights_of(strategy, window, whole_shares=self.rules.lot > 0.0)
+                simulate(
+                    weights, window.prices, window.marks, traded_on, window.due, window.lag, self.rules, sums[row]
+                )  # fmt: skip
         return sums
 
     def writable(self) -> StrategyJob:
@@ -67,9 +70,9 @@ class StrategyJob:
 
 @dataclass(frozen=True)
 class CrossoverJob:
-    """Moving-average crossovers of one symbol: compiled as a whole, many combinations side by side.
+    """Moving-average crossovers of one symbol: compiled as a whole.
 
-    ``averages`` are sessions x ``windows``, the moving averages of the close over each window.
+    ``averages`` are ``windows`` x sessions, the moving averages of the close over each window.
     """
 
     grid: Grid
@@ -77,13 +80,13 @@ class CrossoverJob:
     rules: Rules
     windows: npt.NDArray[np.int64]
     averages: Array
-    chunk: int = _LANES_IN_CHUNK
+    chunk: int = _CROSSOVERS_IN_CHUNK
 
     def run(self, numbers: Numbers) -> Array:
         from workbench.research.sweeping.kernels import crossovers
 
         window, sums = self.window, np.zeros((len(numbers), SUMS))
-        fast, slow = self._column("fast", numbers), self._column("slow", numbers)
+        fast, slow = self._row("fast", numbers), self._row("slow", numbers)
         prices, closes, marks = window.prices[:, 0], window.closes[:, 0], window.marks[:, 0]
         crossovers(
             self.averages, fast, slow, NOISE, 1.0, prices, closes, marks, window.due, window.lag, self.rules, sums
@@ -93,7 +96,7 @@ class CrossoverJob:
     def writable(self) -> CrossoverJob:
         return replace(self, window=self.window.writable(), averages=np.require(self.averages, requirements="W"))
 
-    def _column(self, name: str, numbers: Numbers) -> npt.NDArray[np.uint64]:
+    def _row(self, name: str, numbers: Numbers) -> npt.NDArray[np.uint64]:
         """Where the averages of a parameter are, by combination."""
         names = list(self.grid.values)
         if name not in names:
@@ -195,13 +198,13 @@ def _used(grid: Grid, name: str) -> npt.NDArray[Any]:
 
 
 def _averages(window: Window, widths: npt.NDArray[np.int64]) -> Array:
-    """Moving averages by session and width, of the window's sessions."""
+    """Moving averages by width and session, of the window's sessions."""
     from workbench.indicators._loops import moving_averages
 
     close = np.ascontiguousarray(window.signals.close.to_numpy(dtype=float)[:, 0])
-    out = np.empty((len(close), len(widths)))
+    out = np.empty((len(widths), len(close)))
     moving_averages(close, widths, out)
-    return out[-len(window.sessions) :]
+    return np.ascontiguousarray(out[:, -len(window.sessions) :])
 
 
 def _check_warm_up(grid: Grid, window: Window, needed: int, name: str) -> None:

@@ -1,4 +1,4 @@
-"""All compiled code of the sweep: the books of an account, any target weights, and crossovers side by side.
+"""All compiled code of the sweep: the books of an account, any target weights, and crossovers order by order.
 
 It is one file on purpose: numba keeps machine code until the file of a function changes, and does not notice when a
 function it calls in another file does.
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workbench.indicators.compiling import compiled
+from workbench.indicators.compiling import compiled, vectorised
 
 # Two amounts are the same if they differ by less than this (vectorbt's relative and absolute tolerance).
 REL_TOL = 1e-9
@@ -29,14 +29,6 @@ GUARD = 1e-9
 # What a simulation leaves of one combination, one column each.
 FINAL, MEAN, M2, DOWNSIDE, DRAWDOWN, TRADES, WINS, EXPOSURE, LOWEST, JUMP, ORDERS = range(11)
 SUMS = 11
-
-# Crossovers are computed so many side by side: their state stays in the processor's nearest cache.
-LANES = 64
-
-# The state of a block is one array, a row of 64 lanes each. Constant offsets in one array are what lets the compiler
-# see that the rows do not overlap; a dozen arrays would need more checks than it is willing to make.
-_CASH, _HELD, _MEAN, _M2, _DOWNSIDE, _IDLE, _PEAK, _INVERSE, _TROUGH, _HEIGHT, _JUMP = range(0, 704, LANES)
-_STATE = 704
 
 
 class Rules(NamedTuple):
@@ -65,16 +57,16 @@ class Rules(NamedTuple):
 
 @compiled
 def close_to(a: float, b: float) -> bool:
-    """Whether two amounts are the same to within the tolerances."""
-    if np.isnan(a) or np.isnan(b) or np.isinf(a) or np.isinf(b):
-        return False
-    return a == b or abs(a - b) <= max(REL_TOL * max(abs(a), abs(b)), ABS_TOL)
+    """Whether two amounts are the same to within the tolerances; what is not finite is the same as nothing."""
+    tolerance = max(REL_TOL * max(abs(a), abs(b)), ABS_TOL)
+    return abs(a - b) <= tolerance and tolerance < np.inf
 
 
 @compiled
 def add(a: float, b: float) -> float:
     """The sum, or exactly zero where the two cancel to within the tolerances."""
-    zero = close_to(abs(a), abs(b)) if np.sign(a) != np.sign(b) else close_to(a + b, 0.0)
+    alike = (a > 0.0) == (b > 0.0) and (a < 0.0) == (b < 0.0)
+    zero = close_to(a + b, 0.0) if alike else close_to(abs(a), abs(b))
     return 0.0 if zero else a + b
 
 
@@ -337,9 +329,9 @@ def crossovers(
     Parameters
     ----------
     averages
-        Sessions x windows; NaN compares as not above.
+        Windows x sessions; NaN compares as not above.
     fast, slow
-        By combination, the column of its averages (uint64: a signed index would be checked for being negative).
+        By combination, the row of its averages.
     noise
         A lead below this fraction of the slow average is none.
     weight
@@ -349,99 +341,150 @@ def crossovers(
     sums
         Zeros, combinations x :data:`SUMS`.
     """
-    columns = np.empty((2, LANES), dtype=np.uint64)
-    for first in range(0, len(fast), LANES):
-        for lane in range(LANES):  # the last block is filled up with its first combination
-            at = first + lane if first + lane < len(fast) else first
-            columns[0, lane] = fast[at]
-            columns[1, lane] = slow[at]
-        made = _block(averages, columns, noise, weight, prices, closes, marks, due, lag, rules)
-        for lane in range(min(LANES, len(fast) - first)):
-            for column in range(SUMS):
-                sums[first + lane, column] = made[lane, column]
-
-
-@compiled
-def _block(averages, columns, noise, weight, prices, closes, marks, due, lag, rules):
-    """The sums of 64 combinations."""
-    sums, state = np.zeros((LANES, SUMS)), np.zeros(_STATE)
-    for lane in range(LANES):
-        state[_CASH + lane] = rules.capital
-        state[_INVERSE + lane] = 1.0 / rules.capital
-        state[_PEAK + lane] = -np.inf
-        state[_TROUGH + lane] = state[_HEIGHT + lane] = 1.0
-    held, trades = state[_HELD : _HELD + LANES], np.zeros((3, LANES))
-    leads, last = np.zeros(LANES, dtype=np.bool_), np.zeros(LANES, dtype=np.bool_)
-    price = 0.0
-    for now in range(len(marks)):
-        decided = now - lag
-        if decided >= 0 and due[decided] and not np.isnan(closes[decided]):
-            for lane in range(LANES):
-                ahead = averages[decided, columns[0, lane]]
-                leads[lane] = ahead > averages[decided, columns[1, lane]] * (1.0 + noise)
-            _trade(leads, last, weight, prices[now], marks[decided], state, held, trades, rules, sums)
-        price = marks[now] if not np.isnan(marks[now]) else 0.0
-        _mark(price, 1.0 / (now + 1.0), rules.hurdle, 0.0 * rules.capital, state)
-    for lane in range(LANES):
-        sums[lane, FINAL] = state[_CASH + lane] + state[_HELD + lane] * price
-        sums[lane, MEAN] = state[_MEAN + lane]
-        sums[lane, M2] = state[_M2 + lane]
-        sums[lane, DOWNSIDE] = state[_DOWNSIDE + lane]
-        sums[lane, DRAWDOWN] = state[_TROUGH + lane] / state[_HEIGHT + lane] - 1.0
-        sums[lane, EXPOSURE] = len(marks) - state[_IDLE + lane]
-        sums[lane, LOWEST] = state[_TROUGH + lane]  # at the deepest drawdown, so above zero if every close was
-        sums[lane, JUMP] = state[_JUMP + lane]
-    return sums
-
-
-@compiled
-def _trade(leads, last, weight, price, close, state, held, trades, rules, sums) -> None:
-    """Fill the orders of the lanes whose target is not what they hold."""
-    for lane in range(LANES):
-        if rules.on_change > 0.0:
-            if leads[lane] == last[lane]:
-                continue
-            last[lane] = leads[lane]
-        elif not leads[lane] and held[lane] == 0.0:
+    sessions = len(marks)
+    leads, flips = np.zeros(sessions + 8, dtype=np.uint8), np.zeros(sessions // 8 * 8 + 8, dtype=np.uint8)
+    moments = np.empty(sessions, dtype=np.int64)
+    traded_on = ~np.isnan(closes)
+    whole, lowest = due.all() and traded_on.all(), marks.min()
+    for at in range(len(fast)):
+        _compare(averages[fast[at]], averages[slow[at]], 1.0 + noise, leads, flips)
+        if whole and _switch(moments, _moments(flips, moments), weight, prices, marks, lowest, lag, rules, sums[at]):
             continue
-        if np.isnan(price):
-            continue
-        target = weight * (1.0 - rules.buffer) if leads[lane] else 0.0
-        cash = state[_CASH + lane]
-        change = change_of(target, close, cash + held[lane] * close, held[lane], rules)
-        if change != 0.0:
-            state[_CASH + lane] = fill(lane, change, price, cash, held, trades, rules, sums[lane])
+        weights = np.empty((sessions, 1))
+        for now in range(sessions):
+            weights[now, 0] = weight * leads[now]
+        sums[at] = 0.0
+        simulate(
+            weights, prices.reshape(-1, 1), marks.reshape(-1, 1), traded_on.reshape(-1, 1), due, lag, rules, sums[at]
+        )  # fmt: skip
 
 
 @compiled
-def _mark(price, share, hurdle, nil, state) -> None:
-    """What :func:`mark` does, for all lanes at once.
+def _compare(fast, slow, scale: float, leads, flips) -> None:
+    """Write whether one average leads, and where that has changed, by session; two loops that both vectorise."""
+    for now in range(len(fast)):
+        leads[now] = fast[now] > slow[now] * scale
+    flips[0] = leads[0]
+    for now in range(1, len(fast)):
+        flips[now] = leads[now] ^ leads[now - 1]
 
-    The deepest drawdown is kept as a pair of equity and peak: to compare pairs needs no division. ``nil`` is zero, and
-    keeps the compiler from storing the result of a choice under a mask, which takes tens of cycles on some processors.
+
+@compiled
+def _moments(flips, moments) -> int:
+    """Write the sessions with a flip, eight sessions a look; return how many there are."""
+    count, words = 0, flips.view(np.uint64)
+    for word in range(len(words)):
+        if words[word] != 0:
+            for now in range(8 * word, 8 * word + 8):
+                if flips[now] != 0:
+                    moments[count] = now
+                    count += 1
+    return count
+
+
+@compiled
+def _switch(moments, count: int, weight: float, prices, marks, lowest: float, lag: int, rules: Rules, sums) -> bool:
+    """Simulate one symbol that is held or not, order by order: between orders an account is cash + shares x price.
+
+    ``moments`` are the sessions after which the target is the other one. False, and sums of no use, if equity could
+    come down to zero between two orders.
     """
-    for lane in range(LANES):
-        cash = state[_CASH + lane]
-        value = cash + state[_HELD + lane] * price
-        change = value * state[_INVERSE + lane] - 1.0
-        mean = state[_MEAN + lane]
-        off = change - mean
-        centre = mean + off * share
-        state[_MEAN + lane] = centre
-        state[_M2 + lane] += off * (change - centre)
-        short = change - hurdle
-        short = short if short < 0.0 else 0.0
-        state[_DOWNSIDE + lane] += short * short
-        jump = state[_JUMP + lane]
-        state[_JUMP + lane] = (change if change > jump else jump) + nil
-        peak = state[_PEAK + lane]
-        peak = value if value > peak else peak
-        state[_PEAK + lane] = peak + nil
-        trough = state[_TROUGH + lane]
-        height = state[_HEIGHT + lane]
-        deeper = value * height < trough * peak
-        state[_TROUGH + lane] = (value if deeper else trough) + nil
-        state[_HEIGHT + lane] = (peak if deeper else height) + nil
-        inverse = 1.0 / value
-        state[_INVERSE + lane] = inverse
-        state[_IDLE + lane] += cash * inverse
+    sessions, wanted = len(marks), weight * (1.0 - rules.buffer)
+    held, traded = np.zeros(1), np.zeros((3, 1))
+    cash = before = peak = low = rules.capital
+    first = second = downside = idle = jump = 0.0
+    trough = height = 1.0
+    target, flip, start, decided = 0.0, 0, 0, 0
+    while True:
+        turn = moments[flip] if flip < count else sessions
+        at = turn
+        if rules.on_change == 0.0 and (target != 0.0 or held[0] != 0.0):
+            at = _next_order(marks, decided, turn, cash, held[0], target, rules)
+        end = min(at + lag, sessions)
+        if held[0] == 0.0:
+            idle += end - start
+            downside += (end - start) * min(-rules.hurdle, 0.0) ** 2
+        elif end > start:
+            if cash + held[0] * lowest <= 0.0:
+                return False
+            made = _hold(marks, start, end, cash, held[0], rules.hurdle)
+            first, second, downside = first + made[0], second + made[1], downside + made[2]
+            last = cash + held[0] * marks[end - 1]
+            idle += cash * (made[3] + 1.0 / last - 1.0 / before)
+            before, low, jump = last, min(low, made[4]), max(jump, made[6])
+            if made[4] * height < trough * max(peak, made[5]):
+                peak, trough, height = _deepest(marks, start, end, cash, held[0], peak, trough, height)
+            peak = max(peak, made[5])
+        if end == sessions:
+            break
+        if at == turn:
+            flip += 1
+            target = wanted if flip % 2 else 0.0
+        change = change_of(target, marks[at], cash + held[0] * marks[at], held[0], rules)
+        if change != 0.0:
+            cash = fill(0, change, prices[end], cash, held, traded, rules, sums)
+        value = cash + held[0] * marks[end]
+        if value <= 0.0:
+            return False
+        change = value / before - 1.0
+        first, second, downside = (
+            first + change,
+            second + change * change,
+            downside + min(change - rules.hurdle, 0.0) ** 2,
+        )
+        idle += cash / value
+        before, low, jump, peak = value, min(low, value), max(jump, change), max(peak, value)
+        if value * height < trough * peak:
+            trough, height = value, peak
+        start, decided = end + 1, at + 1
+    sums[FINAL] = before
+    sums[MEAN] = first / sessions
+    sums[M2] = max(second - first * first / sessions, 0.0)
+    sums[DOWNSIDE] = downside
+    sums[DRAWDOWN] = trough / height - 1.0
+    sums[EXPOSURE] = sessions - idle
+    sums[LOWEST] = low
+    sums[JUMP] = jump
+    return True
+
+
+@compiled
+def _next_order(marks, decided: int, turn: int, cash: float, held: float, target: float, rules: Rules) -> int:
+    """The first session from ``decided`` on whose close asks for an order; ``turn`` if none does before it."""
+    for at in range(decided, turn):
+        if change_of(target, marks[at], cash + held * marks[at], held, rules) != 0.0:
+            return at
+    return turn
+
+
+@vectorised
+def _hold(marks, start: int, end: int, cash: float, held: float, hurdle: float):
+    """Of the sessions in which nothing is traded, from ``start`` to before ``end``, which is not the first of all.
+
+    The sums of returns, of their squares and of those of their shortfalls; that of 1 / equity one session before each;
+    the lowest and the highest equity; the highest return. Every equity is above zero.
+    """
+    first = second = downside = inverses = 0.0
+    low, high, jump = np.inf, -np.inf, -np.inf
+    for now in range(start, end):
+        value = cash + held * marks[now]
+        inverse = 1.0 / (cash + held * marks[now - 1])
+        change = value * inverse - 1.0
+        short = min(change - hurdle, 0.0)
+        first += change
+        second += change * change
+        downside += short * short
+        inverses += inverse
+        low, high, jump = min(low, value), max(high, value), max(jump, change)
+    return first, second, downside, inverses, low, high, jump
+
+
+@compiled
+def _deepest(marks, start: int, end: int, cash: float, held: float, peak: float, trough: float, height: float):
+    """The peak after some sessions, and the pair of equity and peak that is the deepest drawdown so far."""
+    for now in range(start, end):
+        value = cash + held * marks[now]
+        peak = max(peak, value)
+        if value * height < trough * peak:
+            trough, height = value, peak
+    return peak, trough, height

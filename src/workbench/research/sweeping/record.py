@@ -52,10 +52,8 @@ class Record:
 
     def take(self, first: int, sums: Array) -> None:
         """Keep the sums of the combinations from ``first`` on; now and then a part goes into the ledger."""
-        made = metrics_of(sums, self.study.sessions, self._assumed)
-        rows = slice(first, first + len(made))
-        self._values[rows] = made[list(METRICS)].to_numpy(dtype=float)
-        self._flags[rows] = made["flag"].to_numpy(dtype=object)
+        rows = slice(first, first + len(sums))
+        self._values[rows], self._flags[rows] = metrics_of(sums, self.study.sessions, self._assumed)
         self._done[rows] = True
         self._waiting.append((rows.start, rows.stop))
         if self._clock.monotonic() - self._flushed >= _FLUSH_S:

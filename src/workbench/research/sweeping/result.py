@@ -8,6 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from workbench.errors import ParameterError, nearest
@@ -154,31 +155,31 @@ class SweepResult:
         return f"<p>{escape(repr(self)[len('<SweepResult: ') : -1])}</p>{self.best()._repr_html_()}"  # type: ignore[operator]  # pandas' stubs lack it
 
 
-def metrics_of(sums: Array, sessions: int, assumptions: Assumptions) -> pd.DataFrame:
-    """Metrics from the sums of simulations, and what is absurd about a row; definitions in :func:`research.sweep`."""
+def metrics_of(sums: Array, sessions: int, assumptions: Assumptions) -> tuple[Array, npt.NDArray[np.object_]]:
+    """The metrics of simulations from their sums, rows x :data:`METRICS`, and what is absurd about each row.
+
+    Definitions in :func:`workbench.research.sweep`.
+    """
     capital, year = assumptions.capital_usd, assumptions.sessions_per_year
-    hurdle = assumptions.risk_free_rate / year
-    excess = sums[:, kernels.MEAN] - hurdle
-    trades = sums[:, kernels.TRADES]
+    excess = sums[:, kernels.MEAN] - assumptions.risk_free_rate / year
+    trades, final = sums[:, kernels.TRADES], sums[:, kernels.FINAL]
     with np.errstate(divide="ignore", invalid="ignore"):
         deviation = np.sqrt(sums[:, kernels.M2] / (sessions - 1.0))
         below = np.sqrt(sums[:, kernels.DOWNSIDE] / sessions)
-        table = pd.DataFrame(
-            {
-                "total_return": sums[:, kernels.FINAL] / capital - 1.0,
-                "sharpe": np.where(deviation > 0.0, excess / deviation, np.nan) * np.sqrt(year),
-                "sortino": np.where(below > 0.0, excess / below, np.nan) * np.sqrt(year),
-                "max_drawdown": sums[:, kernels.DRAWDOWN],
-                "trades": trades.astype(np.int64),
-                "win_rate": np.where(trades > 0.0, sums[:, kernels.WINS] / trades, np.nan),
-                "exposure": sums[:, kernels.EXPOSURE] / sessions,
-            }
-        )
-    exploded = (sums[:, kernels.JUMP] > _DOUBLED) | (sums[:, kernels.FINAL] > _MILLIONFOLD * capital)
-    ruined = ~(sums[:, kernels.LOWEST] > 0.0)
-    flags = [(ruined, RUINED), (exploded, EXPLODED), (sums[:, kernels.ORDERS] == 0.0, NEVER)]
-    flag = np.select([condition for condition, _ in flags], [name for _, name in flags], default="")
-    return table.assign(flag=flag)
+        columns = {
+            "total_return": final / capital - 1.0,
+            "sharpe": np.where(deviation > 0.0, excess / deviation, np.nan) * np.sqrt(year),
+            "sortino": np.where(below > 0.0, excess / below, np.nan) * np.sqrt(year),
+            "max_drawdown": sums[:, kernels.DRAWDOWN],
+            "trades": trades,
+            "win_rate": np.where(trades > 0.0, sums[:, kernels.WINS] / trades, np.nan),
+            "exposure": sums[:, kernels.EXPOSURE] / sessions,
+        }
+    flags = np.full(len(sums), "", dtype=object)
+    flags[sums[:, kernels.ORDERS] == 0.0] = NEVER
+    flags[(sums[:, kernels.JUMP] > _DOUBLED) | (final > _MILLIONFOLD * capital)] = EXPLODED
+    flags[~(sums[:, kernels.LOWEST] > 0.0)] = RUINED
+    return np.column_stack([columns[name] for name in METRICS]), flags
 
 
 def metric_name(by: str) -> str:

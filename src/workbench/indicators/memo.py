@@ -1,0 +1,83 @@
+"""Indicators that a sweep asks for again and again are computed once: the same window on the same bars."""
+
+from __future__ import annotations
+
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import pandas as pd
+
+F = TypeVar("F", bound=Callable[..., Any])
+_MOST_BYTES = 64_000_000
+_active: ContextVar[_Memo | None] = ContextVar("memo", default=None)
+
+
+@contextmanager
+def remembering(frames: Iterable[pd.DataFrame], most_bytes: int = _MOST_BYTES) -> Iterator[None]:
+    """Within the block, and in this thread, an indicator of one of these frames is computed once.
+
+    Every caller gets a copy of its own. What was not asked for longest is forgotten when there are more than
+    ``most_bytes``. The frames must not change meanwhile.
+    """
+    token = _active.set(_Memo(frames, most_bytes))
+    try:
+        yield
+    finally:
+        _active.reset(token)
+
+
+def remembered(indicator: F) -> F:
+    """Let an indicator that returns a frame take part."""
+    names = list(inspect.signature(indicator).parameters)
+
+    @wraps(indicator)
+    def call(*arguments: Any, **named: Any) -> Any:
+        memo = _active.get()
+        if memo is None:
+            return indicator(*arguments, **named)
+        return memo.get(indicator, {**dict(zip(names, arguments, strict=False)), **named})
+
+    return cast(F, call)
+
+
+class _Memo:
+    def __init__(self, frames: Iterable[pd.DataFrame], most_bytes: int) -> None:
+        self._frames = {id(frame): frame for frame in frames}
+        self._most_bytes, self._bytes = most_bytes, 0
+        self._known: OrderedDict[object, pd.DataFrame] = OrderedDict()
+
+    def get(self, indicator: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        key = self._key(indicator, arguments)
+        if key is None:
+            return indicator(**arguments)
+        found = self._known.get(key)
+        if found is None:
+            found = indicator(**arguments)
+            self._keep(key, found)
+        else:
+            self._known.move_to_end(key)
+        return found.copy()
+
+    def _key(self, indicator: Callable[..., Any], arguments: dict[str, Any]) -> object:
+        """None where something is asked for that is not of these frames."""
+        parts: list[object] = [indicator]
+        for name, value in arguments.items():
+            if isinstance(value, int | float):
+                parts.append((name, type(value), value))
+            elif id(value) in self._frames:
+                parts.append((name, "frame", id(value)))
+            else:
+                return None
+        return tuple(parts)
+
+    def _keep(self, key: object, made: pd.DataFrame) -> None:
+        self._known[key] = made
+        self._bytes += made.to_numpy().nbytes
+        while self._bytes > self._most_bytes:
+            _, oldest = self._known.popitem(last=False)
+            self._bytes -= oldest.to_numpy().nbytes

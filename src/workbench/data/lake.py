@@ -351,10 +351,6 @@ class Lake(Records):
         wanted = export.Export(table, symbols, start, end, adjustment, version, cleaned)
         return export.write(self, file, wanted, replace=replace)
 
-    def _reader(self, snapshot: int | None = None, at: datetime | None = None) -> Reader:
-        """What answers for a snapshot."""
-        return self._sql(self._version(snapshot, at))
-
     def _names(self, symbols: Sequence[str] | None, reader: Reader, end: date | None) -> list[str]:
         """The symbols of a read; all are those that an instrument is known by on its last day."""
         names = asked(symbols)

@@ -46,9 +46,9 @@ class Dates:
         """SQL for the cell's moment: TIMESTAMP in UTC where the zone is known, else as written; NULL for no date."""
         if self.epoch:
             return f"TRY(make_timestamp({_microseconds(cell, self.epoch)}))"
-        text = f"trim({cell})"
+        text = cell  # strptime passes over blanks on either side
         if self.suffix:
-            cut = len(self.suffix)
+            text, cut = f"trim({cell})", len(self.suffix)
             text = f"CASE WHEN ends_with({text}, '{self.suffix}') THEN left({text}, length({text}) - {cut}) END"
         listed = f"'{self.formats[0]}'" if len(self.formats) == 1 else repr(list(self.formats))
         read = f"try_strptime({text}, {listed})"

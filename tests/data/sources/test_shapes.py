@@ -253,6 +253,16 @@ def test_the_first_sheet_of_a_workbook_is_read(desk: Desk) -> None:
         }
     ).to_excel(desk.folder / "IBM.xlsx", index=False)  # fmt: skip
     assert desk.read(FileSource(desk.folder / "IBM.xlsx", Reading(adjusted=False))) == [IBM, IBM_NEXT]
+    assert "dates are days as Excel counts them: '41310'" in desk.staged.assumptions
+
+
+def test_minutes_of_a_workbook_are_whole_although_excel_counts_days(desk: Desk) -> None:
+    times = pd.date_range("2013-07-01 09:30", periods=390, freq="min")
+    prices = dict.fromkeys(("Open", "High", "Low", "Close", "Volume"), 1.0)
+    pd.DataFrame({"Time": times} | prices).to_excel(desk.folder / "SPY.xlsx", index=False)
+    source = FileSource(desk.folder / "SPY.xlsx", Reading(adjusted=False, timezone="America/New_York"))
+    expected = [f"{moment:%Y-%m-%d %H:%M:%S}" for moment in times + pd.Timedelta(hours=4)]
+    assert [row[1] for row in desk.read(source)] == expected
 
 
 def test_a_folder_of_files_named_after_symbols_is_one_load(desk: Desk) -> None:

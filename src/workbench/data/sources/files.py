@@ -95,7 +95,7 @@ class FileSource:
             self._progress(done, len(files), name)
             kind = _kind(path)
             if kind in SHEETS:
-                yield tables.sheet(connection, path, name)
+                yield tables.sheet(connection, path, name, done)
             elif kind in PARQUETS:
                 columns = tables.parquet(connection, {str(path): name}).columns
                 parquets.setdefault(columns, {})[str(path)] = name

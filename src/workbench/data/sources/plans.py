@@ -131,7 +131,7 @@ def _frequency(maker: _Maker, at: Mapping[str, int], dates: Dates) -> Frequency:
         return maker.reading.frequency
     if not dates.timed:
         return "daily"
-    stamps = _stamps(maker, at)
+    stamps = _stamps(maker, at, dates)
     clocks = {clock for _, _, clock in stamps}
     if clocks <= {"", "00:00", "000000", "0000"}:
         return "daily"
@@ -151,7 +151,7 @@ def _frequency(maker: _Maker, at: Mapping[str, int], dates: Dates) -> Frequency:
     )
 
 
-def _stamps(maker: _Maker, at: Mapping[str, int]) -> list[tuple[str, str, str]]:
+def _stamps(maker: _Maker, at: Mapping[str, int], dates: Dates) -> list[tuple[str, str, str]]:
     """Symbol, date and time of day (``HH:MM``, or digits) of the first rows, as written."""
     column = at["date"]
     found = []
@@ -162,6 +162,10 @@ def _stamps(maker: _Maker, at: Mapping[str, int]) -> list[tuple[str, str, str]]:
         elif text.partition(".")[0].isdigit() and len(text.partition(".")[0]) in (9, 10, 13, 16, 19):
             seconds = int(text.partition(".")[0][:10])
             day, clock = str(seconds // 86400), f"{seconds % 86400 // 3600:02}:{seconds % 3600 // 60:02}"
+        elif dates.serial:
+            day, _, part = text.partition(".")
+            minutes = round(float(f"0.{part or 0}") * 1440)
+            clock = f"{minutes // 60:02}:{minutes % 60:02}"
         else:
             day, clock = _divided(text)
         found.append((row[at["symbol"]] if "symbol" in at else "", day, _short(clock)))
@@ -209,7 +213,7 @@ def _at(maker: _Maker, frequency: Frequency, dates: Dates, moment: str, written:
         return f"CASE WHEN date_trunc('minute', {moment}) = {moment} THEN {moment} END"
     if not dates.timed or not dates.zone:
         return f"CAST({written} AS DATE)"
-    clocks = {clock for _, _, clock in _stamps(maker, at)}
+    clocks = {clock for _, _, clock in _stamps(maker, at, dates)}
     if clocks <= {"", "00:00"}:
         maker.notes.append("the session is the date as written: every time is midnight")
         return f"CASE WHEN date_trunc('day', {written}) = {written} THEN CAST({written} AS DATE) END"

@@ -151,8 +151,8 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def sheet(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> TypedTable:
-    """The first sheet of an Excel workbook; its first row has the names.
+def sheet(connection: duckdb.DuckDBPyConnection, path: Path, name: str, number: int) -> TypedTable:
+    """The first sheet of an Excel workbook, all cells as text; its first row has the names. ``number``: of the sheet.
 
     Raises
     ------
@@ -162,12 +162,14 @@ def sheet(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> Typed
     import duckdb
 
     load_extension(connection, "excel")
-    relation = f"read_xlsx({quoted(str(path))}, header = true, stop_at_empty = false, ignore_errors = false)"
+    table = f"staged_sheet_{number}"
+    relation = f"read_xlsx({quoted(str(path))}, header = true, all_varchar = true, stop_at_empty = false)"
     try:
         columns = described(connection, relation)
-        table = f"staged_sheet_{len(name)}_{abs(hash(str(path)))}"
+        filled = " OR ".join(f"{identifier(column.name)} <> ''" for column in columns)
         connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT *, row_number() OVER () + 1 AS staged_line FROM {relation}"
+            f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT * FROM "
+            f"(SELECT *, row_number() OVER () + 1 AS staged_line FROM {relation}) WHERE {filled}"
         )
     except duckdb.Error as error:
         raise DataError(f"{name}: cannot be read: {first_line(error)}") from error

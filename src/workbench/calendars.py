@@ -87,6 +87,14 @@ class Calendar:
 
         return pd.DatetimeIndex(pd.to_datetime(self.sessions(start, end)), dtype="datetime64[ns]")
 
+    def hours(self, start: date, end: date) -> dict[str, array[int]]:
+        """``day`` (since 1970), and ``open``, ``close``, ``break_start`` and ``break_end`` in seconds since 1970, UTC.
+
+        One number for each session from ``start`` to ``end``, as far as the calendar goes; -1 is no lunch break.
+        """
+        first, last = bisect_left(self._sessions, start), bisect_right(self._sessions, end)
+        return {name: values[first:last] for name, values in self._arrays.items()}
+
     def next(self, day: date) -> date:
         """The first session after ``day``."""
         self._check(day)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from workbench.app import checking
 from workbench.app.workbench import QUALITY_SESSIONS, Workbench
 from workbench.errors import ConfigError, DataError
 from workbench.journal import Owner
@@ -32,8 +33,10 @@ _FRACTION = Decimal("1e-9")
 _LEASE_WAIT_S = 60.0
 
 
-def gateway_parts(workbench: Workbench, account: str, session: date, snapshot: int | None) -> GatewayParts:
-    """What the gateway of an account is built from.
+def gateway_parts(
+    workbench: Workbench, account: str, session: date, snapshot: int | None, tolerate: Sequence[str] = ()
+) -> GatewayParts:
+    """What the gateway of an account is built from; findings of the rules in ``tolerate`` deny nothing.
 
     Raises
     ------
@@ -56,7 +59,7 @@ def gateway_parts(workbench: Workbench, account: str, session: date, snapshot: i
         throttle=settings.throttle,
         reconcile=settings.reconcile,
         replays=paper,
-        quality=partial(_faults, workbench, snapshot),
+        quality=partial(checking.faults, workbench, snapshot, tolerate, QUALITY_SESSIONS),
         unknown_wait_s=0.0 if paper else settings.alpaca.read_timeout_s + _UNKNOWN_WAIT_S,
         patience_s=0.0 if paper else _PATIENCE_S,
         lease_wait_s=_LEASE_WAIT_S,
@@ -154,20 +157,3 @@ def _alpaca(workbench: Workbench, account: str) -> Broker:
     return AlpacaBroker(
         settings.alpaca, account=account, key=key, secret=secret, calendar=workbench.calendar, clock=workbench.clock
     )
-
-
-def _faults(workbench: Workbench, snapshot: int | None, symbols: Sequence[str], session: date) -> dict[str, str]:
-    """What blocks symbols in the data that is traded on: the gateway's own look, whatever the notebook found."""
-    from workbench.data.quality import check
-
-    lake = workbench.lake
-    known = sorted(set(symbols) & set(lake.symbols(snapshot)))
-    if not known:
-        return {}
-    raw = lake.bars(known, end=session, adjustment="raw", snapshot=snapshot)
-    raw = raw.between(start=raw.sessions[-QUALITY_SESSIONS:][0].date())
-    actions = lake.actions(known, end=session, snapshot=snapshot)
-    notices = lake.notices(known, snapshot=snapshot)
-    found = check(raw, actions, workbench.calendar, session=session, notices=notices).findings
-    blocked = found.loc[found["severity"] == "block"].drop_duplicates("symbol")
-    return {str(row.symbol): f"{row.rule} on {row.session:%Y-%m-%d}: {row.detail}" for row in blocked.itertuples()}

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from workbench.app.machine import MachineReport
     from workbench.brokers.market import LakeMarket
     from workbench.data.bars import Adjustment, Bars
+    from workbench.data.cleaning import CleaningPolicy, CleaningResult
     from workbench.data.dataset import LoadResult
     from workbench.data.lake import Lake
     from workbench.data.quality import QualityReport
+    from workbench.data.rows import Frequency
     from workbench.domain import Snapshot
     from workbench.hardware.latency import Latency
     from workbench.hardware.profile import HardwareProfile
@@ -67,6 +69,7 @@ class RunContext:
     data_snapshot: int | None
     may_order: bool
     step: str = ""
+    tolerate: tuple[str, ...] = ()  # quality rules that the pipeline can live with
 
 
 class Workbench:
@@ -181,27 +184,69 @@ class Workbench:
         )
         return loading.load(self, location, asked=asked, restate=restate, **declared)
 
-    def bars(self, symbols: Sequence[str] | None = None, *, adjustment: Adjustment = "total") -> Bars:
-        """Bars up to the session decided on, as known in the run's data snapshot; nothing later is visible."""
+    def bars(
+        self, symbols: Sequence[str] | None = None, *, adjustment: Adjustment = "total", cleaned: bool = False
+    ) -> Bars:
+        """Bars up to the session decided on, as known in the run's data snapshot; nothing later is visible.
+
+        With ``cleaned`` the repairs of ``workbench data clean`` are applied to them.
+
+        Raises
+        ------
+        DataError
+            If a symbol is unknown, or a cleaned value up to the session was interpolated from a later one.
+        """
+        names = list(symbols) if symbols else None
+        if cleaned:
+            from workbench.app.cleaning import require_past_only
+
+            require_past_only(self, names)
         return self.lake.bars(
-            list(symbols) if symbols else None,
-            end=self._session,
-            adjustment=adjustment,
-            snapshot=self.data_snapshot,
+            names, end=self._session, adjustment=adjustment, snapshot=self.data_snapshot, cleaned=cleaned
         )
+
+    def clean(
+        self,
+        symbols: Sequence[str] | None = None,
+        *,
+        policy: CleaningPolicy | Mapping[str, Any] | None = None,
+        frequency: Frequency = "daily",
+        dry_run: bool = False,
+    ) -> CleaningResult:
+        """Repair what the quality rules find, beside the raw bars: ``wb.clean(policy={"outlier": "previous"})``.
+
+        Parameters
+        ----------
+        symbols
+            All of the lake if left out.
+        policy
+            An action for each rule, or those that differ from ``[cleaning]`` in ``workbench.toml``.
+        dry_run
+            Say what would be done, and write nothing.
+
+        Raises
+        ------
+        ConfigError
+            If a rule or an action is unknown, or a run would look ahead.
+        DataError
+            If a symbol is unknown, or there are no bars.
+        """
+        from workbench.app import cleaning
+
+        if policy is None or isinstance(policy, Mapping):
+            policy = cleaning.find_policy(self, options=policy or {})
+        return cleaning.run(self, symbols, policy, frequency=frequency, write=not dry_run)
 
     def check(self, symbols: Sequence[str], *, sessions: int = QUALITY_SESSIONS) -> QualityReport:
         """Check the raw bars of the last ``sessions`` sessions against the quality rules.
 
-        A job is stopped by a fault in what its strategy reads, not by a gap of years ago.
+        A job is stopped by a fault in what its strategy reads, not by a gap of years ago. What people accepted
+        (`workbench data accept`) and the pipeline tolerates (``[quality]`` in its file) is in ``accepted`` and does
+        not count. In a run the verdict is put on record, and no order step begins on one that blocks.
         """
-        from workbench.data.quality import check
+        from workbench.app import checking
 
-        raw = self.bars(symbols, adjustment="raw")
-        raw = raw.between(start=raw.sessions[-sessions:][0].date())
-        actions = self.lake.actions(symbols, end=self._session, snapshot=self.data_snapshot)
-        notices = self.lake.notices(symbols, snapshot=self.data_snapshot)
-        return check(raw, actions, self.calendar, session=self._session, notices=notices)
+        return checking.check_for_run(self, symbols, sessions)
 
     def market(self, session: date, snapshot: int | None = None) -> LakeMarket:
         """Raw market data up to ``session`` for the paper exchange and the gates."""
@@ -566,11 +611,19 @@ class Workbench:
 
     # ---- what only the runner and the command line ask for ---------------------------------------
 
-    def gateway_parts(self, account: str, session: date, snapshot: int | None) -> GatewayParts:
+    def gateway_parts(
+        self, account: str, session: date, snapshot: int | None, tolerate: Sequence[str] = ()
+    ) -> GatewayParts:
         """What the gateway of an account is built from; see :func:`workbench.app.venues.gateway_parts`."""
         from workbench.app import venues
 
-        return venues.gateway_parts(self, account, session, snapshot)
+        return venues.gateway_parts(self, account, session, snapshot, tolerate)
+
+    def blocked_by_data(self, run_id: str, max_severity: str) -> str:
+        """Why a run's own verdict on its data keeps it from ordering; empty if it does not."""
+        from workbench.app import checking
+
+        return checking.blocked_by_data(self, run_id, max_severity)
 
     def gateway(self, account: str) -> Gateway:
         """A gateway of an account where it stands, on the latest data: to look, to cancel, to go flat.
@@ -750,4 +803,5 @@ def _run_context(settings: Settings, clock: Clock, env: Mapping[str, str]) -> Ru
         record.provenance.get("data_snapshot"),
         bool(env.get("WORKBENCH_ORDERS")),
         env.get("WORKBENCH_STEP", ""),
+        tuple(record.provenance.get("quality", {}).get("tolerate", ())),
     )

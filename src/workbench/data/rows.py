@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +11,11 @@ import pandas as pd
 
 from workbench.data.bars import Bars
 from workbench.data.dataset import FIELDS
+from workbench.data.rules import Frequency
 from workbench.errors import DataError
 
-Frequency = Literal["daily", "minute"]
+__all__ = ["BarRows", "Frequency"]
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -24,7 +25,8 @@ class BarRows:
 
     ``offsets``, shape (S + 1,), int64: the rows of ``symbols[i]`` are ``offsets[i]:offsets[i + 1]``. ``at``, shape
     (N,), datetime64[ns]: the session's midnight of a daily bar, the start in UTC of a minute's. Prices in USD as
-    traded, volumes in shares, shape (N,), float64; NaN where there is none.
+    traded, volumes in shares, shape (N,), float64; NaN where there is none. ``bid`` and ``ask`` at the bar's end, where
+    a source has them.
     """
 
     symbols: tuple[str, ...]
@@ -37,6 +39,8 @@ class BarRows:
     volume: Floats
     frequency: Frequency = "daily"
     snapshot: int = 0
+    bid: Floats | None = None
+    ask: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.at)
@@ -58,6 +62,18 @@ class BarRows:
         """Every symbol with its rows."""
         for at, symbol in enumerate(self.symbols):
             yield symbol, slice(int(self.offsets[at]), int(self.offsets[at + 1]))
+
+    def covering(self, symbols: Sequence[str]) -> BarRows:
+        """The same bars with a place for each of ``symbols``, sorted, whether there are bars of it or none.
+
+        >>> nothing = BarRows.from_frame(pd.DataFrame(columns=["symbol", "at", *FIELDS]))
+        >>> nothing.covering(["IBM", "FB"]).symbols
+        ('FB', 'IBM')
+        """
+        names = sorted({*symbols, *self.symbols})
+        counts = dict(zip(self.symbols, np.diff(self.offsets).tolist(), strict=True))
+        sizes = [counts.get(name, 0) for name in names]
+        return replace(self, symbols=tuple(names), offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
 
     def codes(self) -> npt.NDArray[np.int64]:
         """The position in ``symbols`` of every row's symbol, shape (N,)."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from workbench.indicators.compiling import compiled
+from workbench.compiling import compiled
 
 
 @compiled

@@ -7,11 +7,12 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from workbench.calendars import Calendar
+from workbench.data.rules import RULES
 from workbench.errors import ConfigError, nearest
 from workbench.jobs.schedule.when import (
     RUN_ONCE,
@@ -90,6 +91,27 @@ class Step(_Model):
     stall_s: Seconds | None = None
 
 
+def _check_rules(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in RULES:
+            raise ValueError(f"no rule {name!r}; {nearest(name, RULES)}")
+    return names
+
+
+class Quality(_Model):
+    """What a pipeline can live with in its data: rules whose findings do not count, the gravest verdict to order on.
+
+    A step that may order is not begun on a verdict of this run that is worse than ``max_severity``.
+    """
+
+    tolerate: Annotated[tuple[str, ...], BeforeValidator(_as_names), AfterValidator(_check_rules)] = ()
+    max_severity: Literal["pass", "warn"] = "warn"
+
+    @property
+    def is_default(self) -> bool:
+        return self == Quality()
+
+
 class Pipeline(_Model):
     """A job: its calendar, when it runs, values for the notebooks' parameters, and its steps in order.
 
@@ -111,6 +133,7 @@ class Pipeline(_Model):
     enabled: Annotated[bool, Field(strict=True)] = True
     parameters: Annotated[dict[str, object], AfterValidator(_check_parameters)] = {}
     strategies: dict[str, dict[str, object]] = {}
+    quality: Quality = Quality()
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
 
     def notebook_path(self, step: Step) -> Path:
@@ -297,7 +320,8 @@ def _one(item: dict[str, Any]) -> str:
     loc = item["loc"]
     key = ".".join(str(part + 1) if isinstance(part, int) else part for part in loc)
     if item["type"] == "extra_forbidden":
-        valid = Step.model_fields if loc[0] == "steps" else Pipeline.model_fields.keys() - {"name", "file"}
+        tables = {"steps": Step.model_fields.keys(), "quality": Quality.model_fields.keys()}
+        valid = tables.get(str(loc[0]) if len(loc) > 1 else "", Pipeline.model_fields.keys() - {"name", "file"})
         return f"unknown key {key!r}, {nearest(str(loc[-1]), valid)}"
     if item["type"] == "missing":
         return f"{key}: missing"

@@ -201,6 +201,8 @@ class Runner:
             key = replace(key, amendment=self._runs.next_amendment(key))
         paths = {step.name: pipeline.notebook_path(step) for step in pipeline.steps}
         facts = {**provenance(settings.home, paths), "promotion": dict(promoted)}
+        if not pipeline.quality.is_default:
+            facts["quality"] = pipeline.quality.model_dump(mode="json")
         return Prepared(request, pipeline, key, binding.at(session), promoted, facts)
 
     def stand_by(self, prepared: Prepared) -> Prepared:

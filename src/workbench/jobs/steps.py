@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from workbench.calendars import Calendar
 from workbench.clock import Clock
-from workbench.errors import KernelDied, NotebookFailed, RunCancelled, StepTimeout, WorkbenchError
+from workbench.errors import DataError, KernelDied, NotebookFailed, RunCancelled, StepTimeout, WorkbenchError
 from workbench.jobs import promotion
 from workbench.jobs.binding import Binding
 from workbench.jobs.engine import CellProgress, Gate, execute
@@ -55,7 +55,11 @@ class Host(Protocol):
 
     def load_sample(self) -> object: ...
 
-    def gateway_parts(self, account: str, session: date, snapshot: int | None) -> GatewayParts: ...
+    def gateway_parts(
+        self, account: str, session: date, snapshot: int | None, tolerate: Sequence[str] = ()
+    ) -> GatewayParts: ...
+
+    def blocked_by_data(self, run_id: str, max_severity: str) -> str: ...
 
 
 class Watcher(Protocol):
@@ -183,6 +187,8 @@ class Steps:
     def _step(self, step: Step, following: Step | None) -> None:
         output = self._output(step)
         gateway, self._opened = self._opened, None
+        if step.orders:
+            self._require_quality(step, gateway)
         self._pulse.step(step.name, orders=False)
         if gateway is None and step.orders:
             gateway = self._gateway(self._snapshot())
@@ -204,6 +210,17 @@ class Steps:
             raise NotebookFailed(
                 f"{step.notebook}: it may order, but ended without proposing anything",
                 hint="propose a plan, or say why not: wb.stand_aside('no data yet')",
+            )
+
+    def _require_quality(self, step: Step, gateway: GatewayThread | None) -> None:
+        """Do not begin to order on data that this run itself has found wanting."""
+        reasons = self._host.blocked_by_data(self._run.run_id, self._pipeline.quality.max_severity)
+        if reasons:
+            if gateway is not None:
+                gateway.stop()
+            raise DataError(
+                f"{step.name} is not begun: the data is not fit to trade on: {reasons}",
+                hint="repair it, or `workbench data accept RULE SYMBOL --why ... --until ...`, and run it again",
             )
 
     def _notebook(self, step: Step, following: Step | None) -> None:
@@ -304,7 +321,8 @@ class Steps:
             run.key.session,
             run.run_id,
             lambda: replace(
-                self._host.gateway_parts(run.key.account, run.key.session, snapshot), interrupted=self._cancel.is_set
+                self._host.gateway_parts(run.key.account, run.key.session, snapshot, self._pipeline.quality.tolerate),
+                interrupted=self._cancel.is_set,
             ),
             lambda: self._stop.stop("the gateway has failed"),
         )

@@ -1,6 +1,7 @@
 """The order journal: the durable truth about runs, orders and money."""
 
 from workbench.journal.controls import Controls
+from workbench.journal.judgements import Judgements
 from workbench.journal.ledger import Ledger
 from workbench.journal.orders import Batch, IntentRecord, OrderJournal
 from workbench.journal.process import Owner
@@ -15,6 +16,7 @@ __all__ = [
     "Controls",
     "IntentRecord",
     "Journal",
+    "Judgements",
     "Ledger",
     "OrderJournal",
     "Origin",

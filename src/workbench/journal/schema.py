@@ -224,8 +224,37 @@ def _third() -> list[str]:
     ]
 
 
+def _fourth() -> list[str]:
+    tables = [
+        # The verdict on the data that a run or a person looked at: a snapshot of the lake and a set of symbols.
+        """
+        CREATE TABLE quality_verdicts (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, snapshot INTEGER NOT NULL, universe TEXT NOT NULL,
+            symbols TEXT NOT NULL, session TEXT, verdict TEXT NOT NULL CHECK (verdict IN ('pass', 'warn', 'block')),
+            found INTEGER NOT NULL, findings TEXT NOT NULL, accepted TEXT NOT NULL, run_id TEXT NOT NULL,
+            at TEXT NOT NULL
+        ) STRICT""",
+        "CREATE INDEX quality_verdicts_by_run ON quality_verdicts (run_id, id)",
+        "CREATE INDEX quality_verdicts_by_data ON quality_verdicts (snapshot, universe, id)",
+        # What a person can live with, and what was taken back.
+        """
+        CREATE TABLE quality_acceptances (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, rule TEXT NOT NULL, symbol TEXT NOT NULL, first TEXT NOT NULL,
+            last TEXT NOT NULL, why TEXT NOT NULL, until TEXT NOT NULL, actor TEXT NOT NULL, at TEXT NOT NULL
+        ) STRICT""",
+        """
+        CREATE TABLE quality_revocations (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, acceptance INTEGER NOT NULL UNIQUE REFERENCES quality_acceptances,
+            reason TEXT NOT NULL, actor TEXT NOT NULL, at TEXT NOT NULL
+        ) STRICT""",
+    ]
+    guarded = ("quality_verdicts", "quality_acceptances", "quality_revocations")
+    return tables + [guard for table in guarded for guard in _append_only(table)]
+
+
 MIGRATIONS = (
     Migration(1, "runs, orders and money", _first),
     Migration(2, "corrections, locks, commands and every order type", _second),
     Migration(3, "cells, triggers and what the scheduler remembers", _third),
+    Migration(4, "verdicts on data, and what people accept of it", _fourth),
 )

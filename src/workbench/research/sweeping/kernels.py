@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workbench.indicators.compiling import compiled, vectorised
+from workbench.compiling import compiled, vectorised
 
 # Two amounts are the same if they differ by less than this (vectorbt's relative and absolute tolerance).
 REL_TOL = 1e-9

@@ -57,8 +57,11 @@ def test_ten_months_without_aapl_and_msft_block_the_whole_sample(
     assert found(report) == [
         ("block", "AAPL", "2013-03-04", "missing_sessions"),
         ("block", "MSFT", "2013-03-04", "missing_sessions"),
-        ("warn", "AAPL", "2000-09-29", "split_like_move"),
         ("warn", "GOOG", "2004-08-19", "known_fault"),
+        ("warn", "MSFT", "2004-11-22", "outlier"),
+        ("warn", "FB", "2013-03-04", "dropped_out"),
+        ("warn", "GOOG", "2013-03-04", "dropped_out"),
+        ("warn", "IBM", "2013-03-04", "dropped_out"),
     ]
     # 2013 had 252 sessions, 41 of them up to 2013-03-01
     assert report.findings["detail"].iloc[0] == "211 sessions are missing, up to 2013-12-31"
@@ -71,14 +74,21 @@ def test_a_clean_window_passes(sample_lake: Lake, actions: pd.DataFrame, xnys: C
     assert (report.session, report.snapshot, report.symbols) == (date(2013, 3, 1), 2, ("AAPL", "IBM", "MSFT"))
 
 
-def test_aapl_on_2000_09_29_fell_by_half_and_is_not_called_a_split(
+def test_aapl_on_2000_09_29_fell_by_half_on_news_and_is_no_finding(
     raw: Bars, actions: pd.DataFrame, xnys: Calendar
 ) -> None:
+    # 28.19 / 53.50 - 1 at the open, 25.75 / 53.50 - 1 at the close, on 12.5 times the turnover
     report = check(raw.select(["AAPL"]), actions, xnys, session=date(2000, 9, 29))
-    assert report.verdict == "warn"
+    assert (report.verdict, found(report)) == ("pass", [])
+
+
+def test_the_same_fall_on_ordinary_turnover_is_pointed_out(raw: Bars, actions: pd.DataFrame, xnys: Calendar) -> None:
+    def quiet(frames: Frames) -> None:
+        frames["volume"].loc["2000-09-29", "AAPL"] /= 6
+
+    report = check(changed(raw, quiet).select(["AAPL"]), actions, xnys, session=date(2000, 9, 29))
     assert found(report) == [("warn", "AAPL", "2000-09-29", "split_like_move")]
-    # 28.19 / 53.50 - 1, 25.75 / 53.50 - 1
-    assert "overnight -47.3%, close to close -51.9%, turnover x 12.5" in report.findings["detail"].iloc[0]
+    assert "overnight -47.3%, close to close -51.9%, turnover x 2." in report.findings["detail"].iloc[0]
 
 
 def test_every_real_split_is_noticed_when_its_action_is_lost(sample_lake: Lake, xnys: Calendar) -> None:

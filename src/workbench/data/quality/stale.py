@@ -1,0 +1,83 @@
+"""Bars that only repeat what was before them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from workbench.data.quality.report import Found
+from workbench.data.quality.series import Series
+from workbench.data.quality.tape import Ints, Mask
+from workbench.data.rules import Severity
+
+# One run by chance in so many histories is too few to be chance.
+_CHANCE = 1e-3
+# Nobody's bars repeat less often than that by chance.
+_LEAST = {"daily": 0.01, "minute": 0.02}
+_SHORTEST = 3
+_ALWAYS = 6  # bars; a run of as many is looked at, whatever is usual in the symbol as a whole
+_NEAR = 60  # bars on each side in which repeating may be more usual than elsewhere
+_COPY_VOLUME = 1000.0  # shares; two daily bars with the same range and volume are one bar
+
+
+def judge(series: Series, found: Found) -> None:
+    """Runs of bars at the close before, or with the four prices of the bar before, though shares were traded."""
+    still = series.close[1:] == series.close[:-1]
+    if not still.any():
+        return
+    repeated = _repeated(series, still)
+    count = int(repeated.sum())
+    if not count:
+        return
+    first, length = _runs(repeated)
+    least = _LEAST[series.tape.rows.frequency]
+    shortest = max(_SHORTEST, int(np.ceil(np.log(_CHANCE / len(repeated)) / np.log(max(least, count / len(repeated))))))
+    long = length >= min(shortest, _ALWAYS)
+    if series.tape.daily:
+        long |= _is_same_volume(series, first)
+    for at, size in zip(first[long].tolist(), length[long].tolist(), strict=True):
+        near = repeated[max(0, at - _NEAR) : at].sum() + repeated[at + size : at + size + _NEAR].sum()
+        usual = max(least, (count - size) / len(repeated), near / (2 * _NEAR))
+        if (size >= _SHORTEST and len(repeated) * usual**size < _CHANCE) or _is_copy(series, at, size):
+            _tell(series, found, at, size)
+
+
+def _repeated(series: Series, still: Mask) -> Mask:
+    """Bars, from the second on, that repeat the one before and were traded in."""
+    o, h, low = series.open, series.high, series.low
+    flat = (h[1:] == low[1:]) & (o[1:] == h[1:])
+    same = (o[1:] == o[:-1]) & (h[1:] == h[:-1]) & (low[1:] == low[:-1])
+    traded: Mask = still & (flat | same) & (series.volume[1:] > 0)
+    return traded
+
+
+def _runs(mask: Mask) -> tuple[Ints, Ints]:
+    """Where runs of true cells begin and how long they are."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).view(np.int8)))
+    return edges[::2], edges[1::2] - edges[::2]
+
+
+def _is_same_volume(series: Series, first: Ints) -> Mask:
+    """Whether the bar that begins a run has the volume of the bar before."""
+    same: Mask = series.volume[first + 1] == series.volume[first]
+    return same
+
+
+def _is_copy(series: Series, at: int, size: int) -> bool:
+    """Whether daily bars have the range and the volume of the bar before, too."""
+    if not series.tape.daily:
+        return False
+    bars = slice(at + 1, at + 1 + size)
+    same = (series.volume[bars] == series.volume[at:][:size]) & (series.volume[bars] >= _COPY_VOLUME)
+    return bool((same & (series.high[bars] > series.low[bars])).all())
+
+
+def _tell(series: Series, found: Found, at: int, size: int) -> None:
+    tape = series.tape
+    ends = tape.sessions(series.rows[[at + 1, at + size]])
+    severity: Severity = "block" if tape.decided is not None and ends[1] == tape.decided else "warn"
+    noun = "bar repeats" if size == 1 else "bars repeat"
+    found.add(
+        "stale_run", series.symbol, ends[0], severity,
+        f"{size} {noun} the price of {series.close[at]:g} before, though shares were traded",
+        at=tape.rows.at[series.rows[at + 1]], last=ends[1], value=series.close[at],
+    )  # fmt: skip

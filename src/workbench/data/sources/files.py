@@ -83,7 +83,7 @@ class FileSource:
             connection.execute("RESET threads")  # a small lake is read by one thread; this load wants them all
         with _unpacked(self.files) as files:
             staged = stage(connection, self.name, list(self._tables(connection, files)), self.reading)
-            if any(path.parent not in {file.parent for file in self.files} for path in files):
+            if any(file.suffix.lower() == ".zip" for file in self.files):
                 keep_rows(connection)  # what was unpacked goes now
             return staged
 

@@ -17,6 +17,7 @@ from workbench.errors import DataError
 Cells = Callable[[int], Sequence[str]]
 # Symbol, date and time of a few thousand rows.
 _FIVE = 5
+_NUMERIC = ("DOUBLE", "DECIMAL", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "U")
 
 
 @dataclass(frozen=True)
@@ -258,8 +259,11 @@ def _numbers(maker: _Maker, columns: Mapping[str, int]) -> dict[str, str]:
         elif kind == "FLOAT":
             # The shortest decimal that gives the same float: 129.04, not 129.03999328613281.
             sql[role] = f"c{column}::VARCHAR::DOUBLE"
-        else:
+        elif kind.startswith(_NUMERIC):
             sql[role] = f"CAST(c{column} AS DOUBLE)"
+        else:
+            name = maker.table.columns[column].name
+            raise DataError(f"{maker.where}, column {name!r}: its type is {kind}, which is no number")
     for role, nothing in (("split", 1.0), ("dividend", 0.0)):
         if role in sql:  # most days have none, and many files leave the cell empty then
             sql[role] = f"CASE WHEN {cell(maker.table, columns[role])} IS NULL THEN {nothing} ELSE {sql[role]} END"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from workbench.data._ducklake import extension_file, first_line
-from workbench.data.sources.text import SAMPLE_ROWS, TextFile, load_located, quoted, read_csv_sql
+from workbench.data.sources.text import SAMPLE_ROWS, TextFile, load_located, quoted, read_csv_sql, sample
 from workbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 TEXT = "VARCHAR"
 LOCATED = "staged_text"
+_SAMPLED_FILES = 8
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,10 @@ class TextTable:
         return name
 
     def sample(self, connection: duckdb.DuckDBPyConnection) -> Sequence[Sequence[str]]:
-        return self.files[0].sample
+        # One file of many may be told from others by how it writes numbers or dates.
+        step = -(-len(self.files) // _SAMPLED_FILES)
+        chosen = self.files[::step]
+        return [row for file in chosen for row in sample(file, SAMPLE_ROWS // len(chosen))]
 
 
 class TypedTable:

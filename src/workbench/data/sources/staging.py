@@ -15,7 +15,7 @@ from workbench.data.sources import prices
 from workbench.data.sources.columns import NUMBERS
 from workbench.data.sources.dates import is_ambiguous
 from workbench.data.sources.plans import Plan, cell, plan
-from workbench.data.sources.reading import Reading
+from workbench.data.sources.reading import EXCHANGE_ZONE, Reading
 from workbench.data.sources.symbols import by_file
 from workbench.data.sources.tables import TEXT, Table, TypedTable
 from workbench.data.sources.text import quoted
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 ROWS, BARS, FILES, WRONG = "staged_rows", "staged_bars", "staged_files", "staged_quarantine"
 OPTIONAL = ("adj_close", "split", "dividend")
 _MOST_CELLS = 200_000
+_STAMPS_LOOKED_AT = 10_000
 # Other years come from a format that reads 13 as the year 13.
 _BELIEVED = "moment BETWEEN '1800-01-01' AND '2200-01-01'"
 
@@ -69,6 +70,8 @@ def stage(connection: Connection, name: str, tables: Sequence[Table], reading: R
     clean, ordered = _look_over(connection, read) if read else (False, False)
     if read is None or not clean:
         read, ordered = _read_located(connection, name, tables, reading), False
+    if read.frequency == "minute" and reading.stamp is None:
+        _refuse_end_stamps(connection, name, read.rows, reading.exchange_zone)
     judged = prices.judge(connection, name, read.rows, read.roles, reading)
     time = "session" if read.frequency == "daily" else "start"
     _in_order(connection, judged.rows, time, ordered=ordered and judged.rows == read.rows)
@@ -279,6 +282,25 @@ def _require_one_frequency(plans: Sequence[Plan], tables: Sequence[Table]) -> No
     if len(found) > 1:
         daily, minute = (next(iter(found[kind].names.values())) for kind in ("daily", "minute"))
         raise DataError(f"{daily} has daily bars and {minute} minute bars", hint="load them one after the other")
+
+
+def _refuse_end_stamps(connection: Connection, name: str, rows: str, zone: str) -> None:
+    """Refuse minutes from 09:31 to 16:00: taken for starts, every bar would be a minute late, in backtest and gate.
+
+    It is only looked for in New York's hours, and in the first sessions.
+    """
+    if zone != EXCHANGE_ZONE:
+        return
+    opens, seconds, closes = connection.execute(
+        f"""SELECT count_if(t = '09:30'), count_if(t = '09:31'), count_if(t = '16:00')
+        FROM (SELECT strftime((moment AT TIME ZONE 'UTC') AT TIME ZONE '{zone}', '%H:%M') AS t
+              FROM (SELECT moment FROM {rows} LIMIT {_STAMPS_LOOKED_AT}))"""
+    ).fetchall()[0]
+    if not opens and seconds and closes:
+        raise DataError(
+            f"{name}: minutes run from 09:31 to 16:00 in {zone}, as if stamped at their end",
+            hint="say --stamp end, or --stamp start if they are not",
+        )
 
 
 def _in_order(connection: Connection, rows: str, time: str, *, ordered: bool) -> None:

@@ -28,7 +28,7 @@ PARQUETS = (".parquet", ".pq")
 SHEETS = (".xlsx",)
 _READ = (*TEXTS, *PARQUETS, *SHEETS)
 _BLOCK_BYTES = 1 << 20
-_LARGE_BYTES = 16_000_000
+_LARGE_BYTES = 4_000_000
 _MOST_UNPACKED_BYTES = 64 << 30
 # Called with the number of files looked at, the number of all, and the name of the next.
 Progress = Callable[[int, int, str], None]

@@ -84,6 +84,7 @@ def stage(connection: Connection, name: str, tables: Sequence[Table], reading: R
         notices=judged.notices,
         quarantine=WRONG if reading.quarantine and _exists(connection, WRONG) else None,
         assumptions=tuple(dict.fromkeys([*notes, *judged.assumptions])),
+        checked=True,
     )
 
 

@@ -47,6 +47,7 @@ class AlpacaSettings(_Section):
     """How Alpaca is reached. An address that is not its paper one or this machine is live, and refused unless armed."""
 
     base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+$")] = "https://paper-api.alpaca.markets"
+    data_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+$")] = "https://data.alpaca.markets"  # bars, actions
     armed_account: str = ""  # must repeat the account's name before real money can be spent
     connect_timeout_s: Seconds = 3.0
     read_timeout_s: Seconds = 10.0

@@ -115,8 +115,7 @@ def test_an_interrupted_run_ends_cleanly_and_can_be_resumed(
 
 
 def test_two_runs_of_a_session_at_once_order_once(tmp_path: Path, undisturbed: list[tuple[object, ...]]) -> None:
-    home = make_home(tmp_path / "home")
-    assert workbench(home, "data", "load").returncode == 0
+    home = make_home(tmp_path / "home", loaded=True)
     both = [start(home, "run", "daily", "--session", SESSION) for _ in range(2)]
     said = [process.communicate(timeout=120)[0] for process in both]
     codes = sorted(process.returncode for process in both)

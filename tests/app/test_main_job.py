@@ -33,7 +33,7 @@ def listing(home: Path, *arguments: str) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def replayed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh installation that has replayed the daily pipeline over 41 sessions."""
-    home = make_home(tmp_path_factory.mktemp("replayed"))
+    home = make_home(tmp_path_factory.mktemp("replayed"), cold=True)
     said = ok(home, "replay", "daily", "--from", str(FIRST), "--to", str(LAST))
     assert "daily: 41 sessions to 2013-03-01" in said
     return home

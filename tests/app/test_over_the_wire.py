@@ -64,7 +64,7 @@ class Venue:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One session traded on the embedded paper exchange, so that the data is loaded."""
-    folder = make_home(tmp_path_factory.mktemp("wire") / "home")
+    folder = make_home(tmp_path_factory.mktemp("wire") / "home", loaded=True)
     for session in (FIRST, SECOND):
         done = workbench(folder, "run", "daily", "--session", session)
         assert done.returncode == 0, done.stderr

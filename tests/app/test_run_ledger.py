@@ -31,8 +31,7 @@ PROPOSE = (
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose lake has the sample in it."""
-    home = make_home(tmp_path_factory.mktemp("loaded"))
-    assert workbench(home, "data", "load").returncode == 0
+    home = make_home(tmp_path_factory.mktemp("loaded"), loaded=True)
     return home
 
 

@@ -31,7 +31,7 @@ session
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_home(tmp_path_factory.mktemp("schedule") / "home")
+    folder = make_home(tmp_path_factory.mktemp("schedule") / "home", loaded=True)
     (folder / "pipelines" / "daily.toml").unlink()
     cells = [(["parameters"], 'session: "date" = "2013-03-01"  # the session'), ([], CELL)]
     notebook = {
@@ -46,8 +46,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ['description = "An evening"', 'schedule = "close + 30min"', "[[steps]]", 'name = "look"',
              'notebook = "evening.ipynb"']  # fmt: skip
     (folder / "pipelines" / "evening.toml").write_text("\n".join(lines))
-    loaded = workbench(folder, "data", "load")
-    assert loaded.returncode == 0, loaded.stderr
     return folder
 
 

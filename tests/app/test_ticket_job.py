@@ -79,7 +79,7 @@ def orders(home: Path, session: str) -> dict[tuple[str, float], dict[str, Any]]:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An installation that has run tickets for two sessions; the second replaces what the first left waiting."""
-    home = make_home(tmp_path_factory.mktemp("tickets"))
+    home = make_home(tmp_path_factory.mktemp("tickets"), loaded=True)
     (home / "pipelines" / "by_hand.toml").write_text(PIPELINE)
     for session, cell in ((FIRST, TICKETS), (SECOND, REPLACEMENT)):
         write_notebook(home, cell)

@@ -26,7 +26,7 @@ def orders(home: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    return make_home(tmp_path / "home")
+    return make_home(tmp_path / "home", loaded=True)
 
 
 @pytest.fixture

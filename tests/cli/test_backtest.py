@@ -15,8 +15,7 @@ WINDOW = ("--symbols", "AAPL,IBM,MSFT", "--from", "2012-06-01", "--to", "2013-03
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = make_home(tmp_path_factory.mktemp("backtests"))
-    assert workbench(made, "data", "load").returncode == 0
+    made = make_home(tmp_path_factory.mktemp("backtests"), loaded=True)
     return made
 
 

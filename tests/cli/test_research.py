@@ -15,8 +15,7 @@ WINDOW = ("--symbols", "AAPL,GOOG,IBM,MSFT", "--from", "2011-01-03", "--to", "20
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = make_home(tmp_path_factory.mktemp("research") / "home")
-    assert workbench(made, "data", "load").returncode == 0
+    made = make_home(tmp_path_factory.mktemp("research") / "home", loaded=True)
     return made
 
 

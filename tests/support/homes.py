@@ -6,20 +6,53 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def make_home(folder: Path) -> Path:
-    """Lay out ``folder`` as a fresh clone would be, without the Python parts."""
+# What a first command makes and every later one finds: computed once, for all the homes of a process.
+_SEED = """
+import sys
+from pathlib import Path
+from workbench.calendars import calendar
+from workbench.data.lake import Lake
+from workbench.data.sample import load_sample
+from workbench.jobs.notebooks import prepare
+
+home = Path(sys.argv[1])
+calendar("XNYS", cache=home / "data" / "cache")
+prepare(home / "data" / "cache")
+with Lake(home / "data" / "lake") as lake:
+    load_sample(lake, home / "data" / "sample")
+"""
+_seeds = tempfile.TemporaryDirectory(prefix="workbench-seed-")
+
+
+def make_home(folder: Path, *, loaded: bool = False, cold: bool = False) -> Path:
+    """Lay out ``folder`` as a fresh clone would be, without the Python parts.
+
+    Calendars and compiled templates are there, as after a first command, unless it is ``cold``; and the sample is in
+    the lake, as after ``workbench data load``, if it is ``loaded``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(REPOSITORY / "workbench.toml", folder)
     shutil.copytree(REPOSITORY / "pipelines", folder / "pipelines")
     shutil.copytree(REPOSITORY / "notebooks", folder / "notebooks")
     shutil.copytree(REPOSITORY / "data" / "sample", folder / "data" / "sample")
+    for name in ([] if cold else ["cache"]) + (["lake"] if loaded else []):
+        shutil.copytree(_seed() / "data" / name, folder / "data" / name)
     return folder
+
+
+@lru_cache(maxsize=1)
+def _seed() -> Path:
+    home = make_home(Path(_seeds.name) / "home", cold=True)
+    subprocess.run([sys.executable, "-c", _SEED, str(home)], env=environment(), check=True)
+    return home
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -149,6 +149,39 @@ class Workbench:
 
         return load_sample(self.lake, self.settings.sample_dir)
 
+    def load(
+        self, location: str | os.PathLike[str] | pd.DataFrame, *, restate: bool = False, **declared: Any
+    ) -> LoadResult:
+        """Bring data into the lake: ``wb.load("prices/*.csv", adjusted=False)``, ``wb.load(frame)``.
+
+        Parameters
+        ----------
+        location
+            A file, folder or pattern, a database (``postgresql://``, ``mysql://``, ``sqlite:FILE``), ``s3://BUCKET/KEY``,
+            ``alpaca:SYMBOL,...``, or a frame: long, or with columns of symbols as yfinance gives.
+        restate
+            Whether most of a symbol's history may be replaced.
+        declared
+            What the data does not say itself: fields of :class:`workbench.data.sources.Reading`; ``table`` or
+            ``query`` of a database; ``start`` and ``end`` of a venue's bars.
+
+        Raises
+        ------
+        ConfigError
+            If something declared is not known or does not fit.
+        DataError
+            If the data is malformed, or something about it cannot be told; nothing is loaded then.
+        """
+        from workbench.app import loading
+
+        asked = loading.Asked(
+            declared.pop("table", None),
+            declared.pop("query", None),
+            as_date(declared.pop("start", None)),
+            as_date(declared.pop("end", None)),
+        )
+        return loading.load(self, location, asked=asked, restate=restate, **declared)
+
     def bars(self, symbols: Sequence[str] | None = None, *, adjustment: Adjustment = "total") -> Bars:
         """Bars up to the session decided on, as known in the run's data snapshot; nothing later is visible."""
         return self.lake.bars(

@@ -34,6 +34,8 @@ def derive_actions(
     adj_close: npt.NDArray[np.float64],
     *,
     decimals: int,
+    close_decimals: int | None = None,
+    precision: float = 0.0,
 ) -> pd.DataFrame:
     """Find the splits and dividends between two rows of one symbol.
 
@@ -59,6 +61,10 @@ def derive_actions(
         The published close adjusted for splits and dividends, shape (T,); any constant scale.
     decimals
         Decimal places to which ``adj_close`` is printed.
+    close_decimals
+        Decimal places to which ``close`` is rounded; None if it is exact, as traded prices are.
+    precision
+        Relative error that every close has besides: 2**-24 where a vendor's numbers went through 32 bits.
 
     Returns
     -------
@@ -84,7 +90,9 @@ def derive_actions(
     ratio = factor[1:] / factor[:-1]
     half = 0.5 * 10.0**-decimals
     # Exact worst case of two rounded closes; their sum alone falls short by the product of the two.
-    noise = (1 + half / adj_close[:-1]) / (1 - half / adj_close[1:]) - 1 + _FLOOR
+    noise = (1 + half / adj_close[:-1]) / (1 - half / adj_close[1:]) - 1 + _FLOOR + 4 * precision
+    if close_decimals is not None:
+        noise = noise + 0.5 * 10.0**-close_decimals * (1 / close[:-1] + 1 / close[1:])
     rows = []
     for at in np.flatnonzero(np.abs(ratio - 1) > noise).tolist():
         today = at + 1

@@ -182,7 +182,8 @@ def test_crossovers_side_by_side_on_one_symbol(sample: Any, fill: str, rebalance
         same(swept.table.loc[chosen], vectorbt_of(weights, bars, fill=fill, fees=0.001))
 
 
-def test_entries_and_exits_at_the_close_are_from_signals() -> None:
+@pytest.mark.parametrize("engine", ["numba", "rust"])
+def test_entries_and_exits_at_the_close_are_from_signals(engine: str) -> None:
     import vectorbt as vbt
 
     bars = random_bars(7, 1, sessions=600)
@@ -202,8 +203,9 @@ def test_entries_and_exits_at_the_close_are_from_signals() -> None:
     )
     (row,) = sweep(Signals, {"share": [1.0]}, bars, assumptions=assumptions).table.to_dict("records")
     portfolio = vbt.Portfolio.from_signals(
-        bars.close["S0"], entries["S0"], exits["S0"], fees=0.001, slippage=0.0005, init_cash=CAPITAL, freq="1D"
-    )
+        bars.close["S0"], entries["S0"], exits["S0"], fees=0.001, slippage=0.0005, init_cash=CAPITAL, freq="1D",
+        engine=engine,
+    )  # fmt: skip
     assert portfolio.trades.closed.count() > 15
     same(row, metrics_of(portfolio))
 

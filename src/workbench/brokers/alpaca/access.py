@@ -67,7 +67,7 @@ def require_allowed(settings: AlpacaSettings, account: str) -> None:
     parts = urlsplit(address)
     if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment or "\\" in address:
         raise ConfigError(f"alpaca.base_url: {address!r} is not the address of a host", hint=f"use {PAPER_ADDRESS}")
-    if _is_loopback(parts.hostname):
+    if is_loopback(parts.hostname):
         return
     if parts.scheme != "https":
         raise ConfigError(f"alpaca.base_url: {address} would send the keys in the clear", hint="use https://")
@@ -78,7 +78,8 @@ def require_allowed(settings: AlpacaSettings, account: str) -> None:
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
     if host == "localhost":
         return True
     try:

@@ -38,14 +38,14 @@ class AlpacaClient:
     ``changes`` (POST, PATCH) are sent exactly once; numbers in answers are ``Decimal``.
     """
 
-    def __init__(self, settings: AlpacaSettings, *, key: str, secret: str, clock: Clock) -> None:
+    def __init__(self, settings: AlpacaSettings, *, key: str, secret: str, clock: Clock, version: str = "v2") -> None:
         require_usable(key, secret)
         self._address = settings.base_url
         self._read_timeout_s = settings.read_timeout_s
         self._clock = clock
         self._remaining: int | None = None
         self._reset = 0.0
-        self._rest = _rest(settings, key, secret)
+        self._rest = _rest(settings, key, secret, version)
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
         """What is at ``path``.
@@ -206,9 +206,9 @@ class _TimeLimited(HTTPAdapter):
         return super().send(request, *args, **kwargs)
 
 
-def _rest(settings: AlpacaSettings, key: str, secret: str) -> REST:
+def _rest(settings: AlpacaSettings, key: str, secret: str, version: str) -> REST:
     try:
-        rest = _OneTry(key, secret, settings.base_url, api_version="v2", raw_data=True)
+        rest = _OneTry(key, secret, settings.base_url, api_version=version, raw_data=True)
     except ValueError as error:  # it reads numbers that it is not going to use
         raise ConfigError(
             "APCA_RETRY_MAX, APCA_RETRY_WAIT or APCA_RETRY_CODES is not a number", hint="unset it"

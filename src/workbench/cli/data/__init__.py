@@ -5,11 +5,12 @@ from __future__ import annotations
 import typer
 
 from workbench.cli.data.check import accept, accepted, check, revoke
-from workbench.cli.data.load import load
+from workbench.cli.data.load import load, quarantine
 from workbench.cli.data.show import coverage, versions
 
 app = typer.Typer(help="Market data: the lake.", no_args_is_help=True)
 app.command("load")(load)
+app.command("quarantine")(quarantine)
 app.command("show")(coverage)
 app.command("versions")(versions)
 app.command("check")(check)

@@ -208,6 +208,8 @@ class Settings(_Section):
     latency: LatencySettings = LatencySettings()
     prices: PriceSettings = PriceSettings()
     paths: PathSettings = PathSettings()
+    # An action for each quality rule; what may stand here is data.cleaning's to say, and checked when it is used.
+    cleaning: dict[str, str | int | float] = Field(default_factory=dict)
 
     @property
     def data_dir(self) -> Path:

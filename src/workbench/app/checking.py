@@ -31,9 +31,11 @@ def check(
     snapshot: int | None = None,
     frequency: Frequency = "daily",
     tolerate: Sequence[str] = (),
-    journal: Journal | None = None,
+    accepted: Sequence[Acceptance] | None = None,
 ) -> QualityReport:
     """Judge raw bars of the lake: of the last ``sessions`` exchange sessions, or from ``start`` to ``end``.
+
+    ``accepted`` is what people can live with, by the journal if left out.
 
     Raises
     ------
@@ -58,7 +60,7 @@ def check(
         session=session,
         notices=lake.notices(names, snapshot=snapshot),
         listings=lake.listings(names, snapshot=snapshot),
-        acceptances=acceptances(journal or workbench.journal),
+        acceptances=acceptances(workbench.journal) if accepted is None else accepted,
         today=workbench.clock.now().date(),
     )
     return report.excuse(_tolerated(tolerate)) if tolerate else report
@@ -126,11 +128,11 @@ def faults(
     known = sorted(set(symbols) & set(workbench.lake.symbols(snapshot)))
     if not known:
         return {}
-    # A gateway serves in a thread of its own, and a journal belongs to the thread that opened it.
-    with Journal(workbench.settings.journal_file, workbench.clock) as journal:
-        report = check(
-            workbench, known, sessions=sessions, session=session, snapshot=snapshot, tolerate=tolerate, journal=journal
-        )
+    with Journal(workbench.settings.journal_file, workbench.clock) as journal:  # this is the gateway's thread
+        accepted = acceptances(journal)
+    report = check(
+        workbench, known, sessions=sessions, session=session, snapshot=snapshot, tolerate=tolerate, accepted=accepted
+    )
     found: dict[str, str] = {}
     for finding in report.told:
         if finding.severity == "block":

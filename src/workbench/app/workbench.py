@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from workbench.app.machine import MachineReport
     from workbench.brokers.market import LakeMarket
     from workbench.data.bars import Adjustment, Bars
+    from workbench.data.cleaning import CleaningPolicy, CleaningResult
     from workbench.data.dataset import LoadResult
     from workbench.data.lake import Lake
     from workbench.data.quality import QualityReport
+    from workbench.data.rows import Frequency
     from workbench.domain import Snapshot
     from workbench.hardware.latency import Latency
     from workbench.hardware.profile import HardwareProfile
@@ -182,14 +184,58 @@ class Workbench:
         )
         return loading.load(self, location, asked=asked, restate=restate, **declared)
 
-    def bars(self, symbols: Sequence[str] | None = None, *, adjustment: Adjustment = "total") -> Bars:
-        """Bars up to the session decided on, as known in the run's data snapshot; nothing later is visible."""
+    def bars(
+        self, symbols: Sequence[str] | None = None, *, adjustment: Adjustment = "total", cleaned: bool = False
+    ) -> Bars:
+        """Bars up to the session decided on, as known in the run's data snapshot; nothing later is visible.
+
+        With ``cleaned`` the repairs of ``workbench data clean`` are applied to them.
+
+        Raises
+        ------
+        DataError
+            If a symbol is unknown, or a cleaned value up to the session was interpolated from a later one.
+        """
+        names = list(symbols) if symbols else None
+        if cleaned:
+            from workbench.app.cleaning import require_past_only
+
+            require_past_only(self, names)
         return self.lake.bars(
-            list(symbols) if symbols else None,
-            end=self._session,
-            adjustment=adjustment,
-            snapshot=self.data_snapshot,
+            names, end=self._session, adjustment=adjustment, snapshot=self.data_snapshot, cleaned=cleaned
         )
+
+    def clean(
+        self,
+        symbols: Sequence[str] | None = None,
+        *,
+        policy: CleaningPolicy | Mapping[str, Any] | None = None,
+        frequency: Frequency = "daily",
+        dry_run: bool = False,
+    ) -> CleaningResult:
+        """Repair what the quality rules find, beside the raw bars: ``wb.clean(policy={"outlier": "previous"})``.
+
+        Parameters
+        ----------
+        symbols
+            All of the lake if left out.
+        policy
+            An action for each rule, or those that differ from ``[cleaning]`` in ``workbench.toml``.
+        dry_run
+            Say what would be done, and write nothing.
+
+        Raises
+        ------
+        ConfigError
+            If a rule or an action is unknown, or a run would look ahead.
+        DataError
+            If a symbol is unknown, or there are no bars.
+        """
+        from workbench.app import cleaning
+
+        if policy is None or isinstance(policy, Mapping):
+            policy = cleaning.find_policy(self, options=policy or {})
+        return cleaning.run(self, symbols, policy, frequency=frequency, write=not dry_run)
 
     def check(self, symbols: Sequence[str], *, sessions: int = QUALITY_SESSIONS) -> QualityReport:
         """Check the raw bars of the last ``sessions`` sessions against the quality rules.

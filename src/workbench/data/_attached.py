@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -43,6 +44,7 @@ class Attached:
         self._jitter = jitter
         self._patience_s = patience_s
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._lock = threading.RLock()
         self._spans: dict[str, tuple[int, int | None]] = {}
 
     def __enter__(self) -> Self:
@@ -58,9 +60,10 @@ class Attached:
 
     def close(self) -> None:
         """Let go of the files; the next call attaches again."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
     def is_empty(self) -> bool:
         """Whether nothing was ever loaded."""
@@ -114,15 +117,12 @@ class Attached:
             begun = self._spans.get(table)
         return begun is not None and begun[0] <= snapshot and (begun[1] is None or snapshot < begun[1])
 
-    def _rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        return self._run(lambda connection: connection.execute(sql, parameters).fetchall(), "reading the lake")
+    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
+        return self._run(lambda connection: connection.execute(sql).fetchall(), "reading the lake")
 
-    def _columns(self, sql: str, parameters: Sequence[object]) -> Mapping[str, np.ndarray[Any, Any]]:
-        columns = self._run(lambda connection: connection.execute(sql, parameters).fetchnumpy(), "reading the lake")
+    def _columns(self, sql: str) -> Mapping[str, np.ndarray[Any, Any]]:
+        columns = self._run(lambda connection: connection.execute(sql).fetchnumpy(), "reading the lake")
         return cast("dict[str, np.ndarray[Any, Any]]", columns)  # or categories, for types that no table here has
-
-    def _frame(self, sql: str, parameters: Sequence[object]) -> pd.DataFrame:
-        return self._run(lambda connection: connection.execute(sql, parameters).df(), "reading the lake")
 
     def _run(self, action: Callable[[duckdb.DuckDBPyConnection], T], what: str, *, create: bool = False) -> T:
         """Do ``action`` on the attached lake; conflicts are retried, DuckDB's errors become DataErrors."""
@@ -141,9 +141,10 @@ class Attached:
                 raise
 
         try:
-            return _ducklake.retry(
-                attempt, what=what, clock=self._clock, jitter=self._jitter, patience_s=self._patience_s
-            )
+            with self._lock:
+                return _ducklake.retry(
+                    attempt, what=what, clock=self._clock, jitter=self._jitter, patience_s=self._patience_s
+                )
         except DataError as error:
             known = self._explain(error)
             if known is None:

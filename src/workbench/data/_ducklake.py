@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CATALOG = "catalog.sqlite"
 FILES = "files"
+SPILL = "spill"
 T = TypeVar("T")
 
 # sqlite_scanner first: ducklake looks for it when it attaches.
@@ -59,8 +60,8 @@ def connect(folder: Path, *, read_only: bool, create: bool) -> duckdb.DuckDBPyCo
     try:
         for name in _EXTENSIONS:
             connection.execute(f"LOAD {_quoted(extension_file(name, duckdb.__version__))}")
-        if _is_small(folder / FILES):
-            connection.execute("SET threads = 1")
+        settle(connection, folder)
+        connection.execute(f"SET temp_directory = {_quoted(folder / SPILL)}")
         connection.execute("SET enable_progress_bar = false")
         connection.execute("SET TimeZone = 'UTC'")
         # A commit that meets another must fail at once: the load is worked out again on the newer data.
@@ -90,6 +91,11 @@ def attach_again(connection: duckdb.DuckDBPyConnection, folder: Path, error: Bas
     except duckdb.Error:
         return False
     return True
+
+
+def settle(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Let a small lake be read by one thread, and a larger one by all there are."""
+    connection.execute("SET threads = 1" if _is_small(folder / FILES) else "RESET threads")
 
 
 def _is_small(files: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.data.adjust import adjust, effective
+from workbench.data.adjust import adjust
 from workbench.data.bars import FIELDS, Bars
 from workbench.data.dataset import Frequency
 from workbench.data.rows import BarRows
@@ -19,7 +19,6 @@ __all__ = [
     "adjust",
     "coverage",
     "days_of",
-    "effective",
     "empty",
     "no_rows",
     "notices",

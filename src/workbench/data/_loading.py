@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from workbench.data import _merge
+from workbench.data import _ducklake, _maintenance, _merge
 from workbench.data._attached import Attached
 from workbench.errors import DataError
 
@@ -48,13 +48,14 @@ class Loading(Attached):
                 return known
             if id(connection) not in staged:
                 staged.clear()
+                connection.execute("RESET threads")  # how much there is to read is not known yet
                 tell(f"reading {source.name}")
                 staged[id(connection)] = source.stage(connection)
             tell("comparing and writing")
             return _merge.merge(connection, source, staged[id(connection)], self._clock, restate=restate)
 
         result = self._run(merge, f"loading {source.name}", create=True)
-        self._run(_merge.drop_temporary, "letting go of what was read")
+        self._run(self._settle, "letting go of what was read")
         return result
 
     def loaded(self, digest: str) -> LoadResult | None:
@@ -62,6 +63,20 @@ class Loading(Attached):
         if not self._catalog.is_file():
             return None
         return self._run(lambda connection: _merge.find_load(connection, digest), "reading the lake")
+
+    def compact(self) -> int:
+        """Merge the small files that daily loads leave behind; return how many there are fewer.
+
+        Every snapshot reads as before. The files that were merged stay for a day, for whoever reads them now.
+        """
+        if self.read_only:
+            raise DataError("the lake cannot be compacted: it is open for reading only")
+        return self._run(_maintenance.compact, "compacting the lake")
+
+    def _settle(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """After a load, let go of what was staged: it can be larger than the lake."""
+        _merge.drop_temporary(connection)
+        _ducklake.settle(connection, self.folder)
 
     def write_cleaned(
         self,

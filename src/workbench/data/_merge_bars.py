@@ -67,7 +67,7 @@ def _check_cells(connection: duckdb.DuckDBPyConnection, time: str, staged: str, 
     """Return the number of rows."""
     finite = " AND ".join(f"coalesce(isfinite({name}), false)" for name in FIELDS)
     good = f"symbol IS NOT NULL AND {time} IS NOT NULL AND {finite}"
-    count, wrong = connection.execute(f"SELECT count(*), count_if(NOT ({good})) FROM {staged}").fetchall()[0]
+    count, wrong = connection.execute(f"SELECT count(*), count(*) FILTER (NOT ({good})) FROM {staged}").fetchall()[0]
     if wrong:
         symbol, at, *values = connection.execute(
             f"SELECT symbol, {time}, {_FIELDS} FROM {staged} WHERE NOT ({good}) LIMIT 1"
@@ -84,7 +84,7 @@ def _in_order(connection: duckdb.DuckDBPyConnection, time: str, staged: str, sou
     """
     pairs = f"FROM (SELECT symbol, {time}, lag(symbol) OVER () AS s, lag({time}) OVER () AS t FROM {{}})"
     after = f"s < symbol OR (s = symbol AND t < {time})"
-    wrong = connection.execute(f"SELECT count_if(NOT ({after})) {pairs.format(staged)}").fetchall()[0][0]
+    wrong = connection.execute(f"SELECT count(*) FILTER (NOT ({after})) {pairs.format(staged)}").fetchall()[0][0]
     if not wrong:
         return staged
     connection.execute(
@@ -132,7 +132,7 @@ def _merge_known(
         FROM {ordered} AS i LEFT JOIN known AS k ON k.symbol = i.symbol AND k.{time} = i.{time}
         WHERE k.symbol IS NULL OR {differs}"""
     )
-    total, restated = connection.execute("SELECT count(*), count_if(known) FROM fresh").fetchall()[0]
+    total, restated = connection.execute("SELECT count(*), count(*) FILTER (known) FROM fresh").fetchall()[0]
     sample: tuple[Restated, ...] = ()
     if restated:
         if not restate:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
 
 from workbench.data._attached import Attached
-from workbench.data._sql import literal, versioned, where
+from workbench.data._sql import literal, literals, versioned, where
 from workbench.data._tables import BARS, MINUTES, Table
 from workbench.data.dataset import FIELDS
 from workbench.data.instruments import Listings, Piece, Spell
@@ -42,6 +42,8 @@ class Reader(Protocol):
 
     def bars(self, pieces: Sequence[Piece], first: date, last: date) -> Columns: ...
 
+    def history(self, pieces: Sequence[Piece], last: date) -> Rows: ...
+
     def actions(self, names: Sequence[str] | None, first: date, last: date) -> Rows: ...
 
     def notices(self, names: Sequence[str] | None) -> Rows: ...
@@ -66,9 +68,12 @@ class SqlReader:
         rows = self._lake._rows(f'SELECT instrument, symbol, "first", "last" FROM {self._at("listings")}')
         return Listings(Spell(*row) for row in rows)
 
-    def coverage(self, names: Sequence[str] | None) -> Rows:
+    def coverage(self, names: Sequence[str] | None, table: Table = BARS) -> Rows:
+        if table is not BARS and not self._lake._has(table.name, self.snapshot):
+            return []
+        time = table.key[1]
         return self._lake._rows(
-            f"SELECT symbol, min(session), max(session), count(*) FROM {self._at('bars')} {where(names)}"
+            f"SELECT symbol, min({time}), max({time}), count(*) FROM {self._at(table.name)} {where(names)}"
             "GROUP BY symbol ORDER BY symbol"
         )
 
@@ -92,13 +97,20 @@ class SqlReader:
     def bars(self, pieces: Sequence[Piece], first: date, last: date, *, cleaned: bool = False) -> Columns:
         """``code``, ``day`` (since 1970) and the fields of every bar of the pieces, in any order."""
         inside = f"session BETWEEN {literal(first)} AND {literal(last)}"
-        return self._of_pieces(BARS, "session - DATE '1970-01-01' AS day", pieces, inside, cleaned=cleaned)
+        rows = self._of_pieces(BARS, pieces, inside, cleaned=cleaned)
+        return self._lake._columns(f"SELECT code, session - DATE '1970-01-01' AS day, {_FIELDS} {rows}")
 
     def minutes(self, pieces: Sequence[Piece], first: date, last: date, *, cleaned: bool = False) -> Columns:
         """``code``, ``us`` (since 1970, UTC) and the fields of every minute of the pieces, in any order."""
         start, end = day_bounds(first, last, self._lake.time_zone)
         inside = f"start >= {literal(start)} AND start < {literal(end)}"
-        return self._of_pieces(MINUTES, "epoch_us(start) AS us", pieces, inside, cleaned=cleaned)
+        rows = self._of_pieces(MINUTES, pieces, inside, cleaned=cleaned)
+        return self._lake._columns(f"SELECT code, epoch_us(start) AS us, {_FIELDS} {rows}")
+
+    def history(self, pieces: Sequence[Piece], last: date) -> Rows:
+        """Session and fields of one symbol, ascending."""
+        rows = self._of_pieces(BARS, pieces, f"session <= {literal(last)}")
+        return self._lake._rows(f"SELECT session, {_FIELDS} {rows} ORDER BY session")
 
     def actions(self, names: Sequence[str] | None, first: date, last: date, *, cleaned: bool = False) -> Rows:
         table = self._at("actions")
@@ -144,25 +156,27 @@ class SqlReader:
             f"USING (symbol, {time}) UNION ALL SELECT symbol, {time}, {_FIELDS} FROM {changed} WHERE kept)"
         )
 
-    def _of_pieces(self, table: Table, when: str, pieces: Sequence[Piece], inside: str, *, cleaned: bool) -> Columns:
+    def _of_pieces(self, table: Table, pieces: Sequence[Piece], inside: str, *, cleaned: bool = False) -> str:
+        """The rows of a table that belong to the pieces, as the end of a statement."""
         tickers = sorted({piece.ticker for piece in pieces})
         bounded = any(piece.first != date.min or piece.last != date.max for piece in pieces)
-        parameters: list[object] = [[piece.ticker for piece in pieces], [piece.code for piece in pieces]]
-        spans = within = ""
+        names = [
+            f"unnest({literals(piece.ticker for piece in pieces)}::VARCHAR[]) AS symbol",
+            f"unnest({[piece.code for piece in pieces]}::INTEGER[]) AS code",
+        ]
+        within = ""
         if bounded:
             kind = table.columns[table.key[1]]
-            spans = f", unnest(?::{kind}[]) AS since, unnest(?::{kind}[]) AS until"
             within = f" AND {table.key[1]} BETWEEN since AND until"
             bounds: list[tuple[date, date]] = [(piece.first, piece.last) for piece in pieces]
             if table is MINUTES:
                 bounds = [day_bounds(first, last, self._lake.time_zone) for first, last in bounds]
                 within = " AND start >= since AND start < until"
-            parameters += [list(part) for part in zip(*bounds, strict=True)]
-        return self._lake._columns(
-            f"SELECT code, {when}, {_FIELDS} FROM {self.relation(table, cleaned=cleaned, tickers=tickers)} JOIN "
-            f"(SELECT unnest(?::VARCHAR[]) AS symbol, unnest(?::INTEGER[]) AS code{spans}) AS names USING (symbol) "
-            f"{where(tickers, inside)}{within}",
-            parameters,
+            names.append(f"unnest({literals(since for since, _ in bounds)}::{kind}[]) AS since")
+            names.append(f"unnest({literals(until for _, until in bounds)}::{kind}[]) AS until")
+        return (
+            f"FROM {self.relation(table, cleaned=cleaned, tickers=tickers)} JOIN "
+            f"(SELECT {', '.join(names)}) AS names USING (symbol) {where(tickers, inside)}{within}"
         )
 
     def _at(self, table: str) -> str:

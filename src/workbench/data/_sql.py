@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 
 from workbench.errors import DataError
@@ -51,11 +51,16 @@ def literal(value: object) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
+def literals(values: Iterable[object]) -> str:
+    """Values as an SQL list."""
+    return f"[{', '.join(literal(value) for value in values)}]"
+
+
 def where(names: Sequence[str] | None, *conditions: str | None) -> str:
     """A WHERE clause; a short list of names stands in it as it is, which the minima and maxima of files can use."""
     parts = [condition for condition in conditions if condition]
     if names is not None:
-        shown = ", ".join(literal(name) for name in names)
-        few = f"symbol IN ({shown})" if names else "false"
-        parts.append(few if len(names) <= _MANY else f"symbol IN (SELECT unnest([{shown}]))")
+        shown = literals(names)
+        few = f"symbol IN ({shown[1:-1]})" if names else "false"
+        parts.append(few if len(names) <= _MANY else f"symbol IN (SELECT unnest({shown}))")
     return f"WHERE {' AND '.join(parts)} " if parts else ""

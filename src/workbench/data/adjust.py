@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from workbench.data import _effects
 from workbench.data.bars import Adjustment, Bars
 from workbench.errors import DataError
 
@@ -79,17 +80,10 @@ def effective(actions: pd.DataFrame) -> pd.DataFrame:
         and not actions.duplicated(["symbol", "ex_date", "kind"]).any()
     ):
         return actions
-    stock = (actions["kind"] == "stock_dividend").to_numpy()
-    shares = stock | (actions["kind"] == "split").to_numpy()
-    made = actions.assign(
-        kind=np.where(shares, "split", "dividend"), value=np.where(stock, 1 + actions["value"], actions["value"])
-    )
-    key = ["ex_date", "symbol", "kind"]
-    values = pd.concat([made[shares].groupby(key)["value"].prod(), made[~shares].groupby(key)["value"].sum()])
-    origins = made.groupby(key)["origin"].agg(lambda found: " + ".join(sorted(set(found))))
-    frame = pd.DataFrame({"value": values, "origin": origins}).reset_index()
-    frame = frame.sort_values(key, ascending=[True, True, False], ignore_index=True)
-    return frame[list(actions.columns)]
+    columns = ["symbol", "ex_date", "kind", "value", "origin"]
+    given = actions if "origin" in actions else actions.assign(origin="")
+    rows = _effects.effective(list(given[columns].itertuples(index=False, name=None)))
+    return pd.DataFrame(rows, columns=columns).astype(given[columns].dtypes.to_dict())
 
 
 def factors(close: pd.DataFrame, actions: pd.DataFrame) -> pd.DataFrame:

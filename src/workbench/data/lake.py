@@ -14,6 +14,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from workbench.data._attached import LOAD_HINT
+from workbench.data._effects import effective
 from workbench.data._reading import Reader, Rows
 from workbench.data._records import Records
 from workbench.data._sql import asked
@@ -36,9 +37,9 @@ class Lake(Records):
     """The lake in one folder: ``catalog.sqlite`` and Parquet files under ``files/``.
 
     It is attached on first use and holds no lock between calls; several processes may read and write at
-    once. One object belongs to one thread. Every read can name a ``snapshot``, or a moment ``at`` which it
-    was the newest, and then gives the same answer for ever. ``time_zone`` is the exchange's: it says which
-    session a minute belongs to.
+    once, and several threads may share one object: they take turns. Every read can name a ``snapshot``, or a
+    moment ``at`` which it was the newest, and then gives the same answer for ever. ``time_zone`` is the
+    exchange's: it says which session a minute belongs to.
 
     A symbol is a ticker as of the last session read. Where the lake knows listings, its bars are those of the
     instrument that had the ticker then, under whatever ticker it was traded before; rows of another instrument
@@ -61,9 +62,14 @@ class Lake(Records):
         return list(self._reader(snapshot, at).symbols)
 
     def coverage(
-        self, symbols: Sequence[str] | None = None, snapshot: int | None = None, at: datetime | None = None
+        self,
+        symbols: Sequence[str] | None = None,
+        snapshot: int | None = None,
+        at: datetime | None = None,
+        *,
+        frequency: Frequency = "daily",
     ) -> pd.DataFrame:
-        """The ``first`` and ``last`` session (datetime64) and number of ``rows``, indexed by ticker.
+        """The ``first`` and ``last`` session (minute: start in UTC; datetime64) and number of ``rows``, by ticker.
 
         Raises
         ------
@@ -73,8 +79,9 @@ class Lake(Records):
         from workbench.data import _frames
 
         names = asked(symbols)
-        reader = self._reader(snapshot, at)
-        rows = reader.coverage(names)
+        version = self._version(snapshot, at)
+        reader = self._reader(version)
+        rows = reader.coverage(names) if frequency == "daily" else self._sql(version).coverage(names, MINUTES)
         if names is not None:
             _require(names, {row[0] for row in rows}, reader)
         return _frames.coverage(rows, names)
@@ -279,8 +286,32 @@ class Lake(Records):
             rows = reader.actions(wanted, start or date.min, last)
         if pieces is not None:
             rows = _renamed(rows, pieces, names or [])
-        found = _frames.actions(rows)
-        return found if listed else _frames.effective(found)
+        return _frames.actions(rows if listed else effective(rows))
+
+    def history(
+        self, symbol: str, *, end: date | None = None, snapshot: int | None = None
+    ) -> list[tuple[date, float, float, float, float, float]]:
+        """Raw daily bars of one symbol up to ``end`` as plain rows, ascending: session, the four prices, volume.
+
+        None is an empty list. Neither pandas nor numpy is imported for it.
+        """
+        reader = self._reader(snapshot)
+        last = end or date.max
+        pieces = reader.listings.pieces([symbol], last)
+        return (
+            [(row[0], row[1], row[2], row[3], row[4], row[5]) for row in reader.history(pieces, last)] if pieces else []
+        )
+
+    def action_rows(
+        self, *, end: date | None = None, snapshot: int | None = None
+    ) -> list[tuple[str, date, str, float]]:
+        """Symbol, ex-date, kind (``split`` or ``dividend``) and value of all actions up to ``end``, without pandas.
+
+        Ordered by ex-date, splits first, then symbol.
+        """
+        rows = effective(self._reader(snapshot).actions(None, date.min, end or date.max))
+        plain = [(symbol, ex_date, kind, value) for symbol, ex_date, kind, value, _ in rows]
+        return sorted(plain, key=lambda row: (row[1], row[2] != "split", row[0]))
 
     def notices(self, symbols: Sequence[str] | None = None, *, snapshot: int | None = None) -> pd.DataFrame:
         """Known faults of the sources: ``symbol``, ``first`` and ``last`` session concerned, ``detail``."""

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -113,3 +116,30 @@ def test_stock_dividends_are_splits_and_special_dividends_cash(tmp_path: Path) -
         assert split.volume["A"].tolist() == [1250.0, 1000.0, 1000.0]
         # 2 USD on a close of 8 leaves 1 / (1 + 2/8) = 0.8 of the prices before.
         assert lake.bars(["A"], adjustment="total").close["A"].tolist() == pytest.approx([6.4, 6.4, 8.0])
+
+
+def test_plain_rows_are_the_bars_and_actions_without_pandas(sample_lake: Lake) -> None:
+    raw = sample_lake.bars(["ZEN"], end=date(2014, 6, 2), adjustment="raw")
+    rows = sample_lake.history("ZEN", end=date(2014, 6, 2))
+    assert [row[0] for row in rows] == [stamp.date() for stamp in raw.sessions]
+    assert [row[4] for row in rows] == raw.close["ZEN"].tolist()
+    assert sample_lake.history("NONE") == []
+    found = sample_lake.action_rows(end=date(2005, 2, 28))
+    assert ("AAPL", date(2005, 2, 28), "split", 2.0) in found
+    assert found == sorted(found, key=lambda row: row[1])
+    code = (
+        "import sys; from datetime import date; from pathlib import Path; from workbench.data.lake import Lake\n"
+        f"lake = Lake(Path({str(sample_lake.folder)!r}))\n"
+        "day = lake.last_session(); lake.traded(day, ['ZEN']); lake.last_common_session(['ZEN', 'AAPL'])\n"
+        "lake.symbols(), lake.history('ZEN'), lake.action_rows(), lake.loaded('x'), lake.is_empty()\n"
+        "print([name for name in ('pandas', 'pyarrow') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
+def test_threads_share_a_lake(sample_lake: Lake) -> None:
+    expected = {name: sample_lake.history(name) for name in ("IBM", "MSFT", "ZEN")}
+    with Lake(sample_lake.folder, read_only=True) as lake, ThreadPoolExecutor(3) as pool:
+        for name, rows in zip(list(expected) * 4, pool.map(lake.history, list(expected) * 4), strict=True):
+            assert rows == expected[name]

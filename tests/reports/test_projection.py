@@ -523,8 +523,8 @@ def test_verdicts_and_acceptances_arrive_and_a_revocation_later(told, file):
     project(told.journal, file)
     assert query(
         file,
-        "SELECT run_id, snapshot, session, verdict, found, symbols->>1, json_array_length(findings), accepted->0->>'rule'"
-        " FROM quality",
+        "SELECT run_id, snapshot, session, verdict, found, symbols->>1, json_array_length(findings),"
+        " accepted->0->>'rule' FROM quality",
     ) == [("daily-x", 3, date(2013, 1, 30), "block", 5, "BBB", 2, "outlier")]
     accepted = 'SELECT rule, symbol, "first", "last", until, actor, why, revoked_by FROM acceptances'
     days = (date(2013, 1, 2), date(2013, 1, 3), date(2026, 12, 31))

@@ -134,7 +134,7 @@ def _clean(
         policy,
         notices=lake.notices(names, snapshot=snapshot),
         listings=lake.listings(names, snapshot=snapshot),
-        acceptances=checking.acceptances(workbench),
+        acceptances=checking.acceptances(workbench.journal),
         today=workbench.clock.now().date(),
     )
     # The rows themselves are let go: what differs is enough.

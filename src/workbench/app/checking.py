@@ -92,10 +92,10 @@ def keep(workbench: Workbench, report: QualityReport, run_id: str = "") -> None:
     )  # fmt: skip
 
 
-def blocked_by_data(workbench: Workbench, run_id: str, max_severity: str) -> str:
+def blocked_by_data(workbench: Workbench, run_id: str, max_severity: str, tolerate: Sequence[str] = ()) -> str:
     """Why a run's last verdict keeps it from ordering, in words; empty if it does not, or nobody has asked.
 
-    What has been accepted since counts, so that a run can go on without its earlier steps.
+    What has been accepted since, or is tolerated by now, counts, so that a run can go on without its earlier steps.
     """
     verdict = Judgements(workbench.journal).of_run(run_id)
     if verdict is None:
@@ -109,7 +109,7 @@ def blocked_by_data(workbench: Workbench, run_id: str, max_severity: str) -> str
     left = [
         finding
         for finding in map(_finding, verdict.findings)
-        if _GRAVITY.index(finding.severity) > worst and because(finding) is None
+        if _GRAVITY.index(finding.severity) > worst and because(finding) is None and finding.rule not in tolerate
     ]
     if not left and verdict.found > len(verdict.findings):
         return f"{verdict.found} findings, too many to accept without checking anew"

@@ -225,17 +225,13 @@ def _fault(each: Plan, table: Table) -> str:
         if role not in wrong:
             continue
         condition, what = wrong[role]
-        name = f", column {quoted_name(table.columns[column].name)}: "
+        name = f", column {table.columns[column].name!r}: "
         text = cell(table, column)
         checks.append(
             f"CASE WHEN {condition} THEN {quoted(name)} || CASE WHEN {text} IS NULL THEN 'is empty' "
             f"ELSE 'is not {what} (got ''' || {text} || ''')' END END"
         )
     return f"coalesce({', '.join(checks)})"
-
-
-def quoted_name(name: str) -> str:
-    return repr(name)
 
 
 def _mark_duplicates(connection: Connection, frequency: Frequency) -> None:

@@ -115,3 +115,14 @@ def test_what_cannot_be_accepted_is_refused_in_one_line(home: Path) -> None:
     assert (code, "has passed" in text) == (64, True)
     code, text = said("price_order", "IBM", "--why", " ", *until)
     assert (code, "needs a person and a reason" in text) == (64, True)
+
+
+def test_the_rules_are_listed_and_bars_that_are_not_there_are_not_judged(home: Path) -> None:
+    rules = listing(home, "data", "check", "--rules")
+    assert {"unapplied_split", "time_zone_shift", "crossed_quotes"} <= {row["rule"] for row in rules}
+    assert all(row["definition"] and row["severity"] in ("warn", "block") for row in rules)
+    missing = workbench(home, "data", "check", "--frequency", "minute")
+    assert (missing.returncode, missing.stderr.strip()) == (
+        65,
+        "workbench: there are no bars by the minute in the lake; leave out --frequency minute",
+    )

@@ -46,13 +46,17 @@ def check(
 
     lake, calendar = workbench.lake, workbench.calendar
     snapshot = lake.snapshot() if snapshot is None else snapshot
-    names = list(symbols) if symbols else lake.symbols(snapshot)
+    wanted = list(symbols) if symbols else lake.symbols(snapshot) if frequency == "daily" else None
     last = session or end
     if sessions is not None:
         until = last or lake.last_session(snapshot)
         before = calendar.sessions(calendar.first, max(until, calendar.first))[-sessions:]
         start = before[0] if before else None
-    rows = lake.rows(names, start=start, end=last, frequency=frequency, snapshot=snapshot).covering(names)
+    rows = lake.rows(wanted, start=start, end=last, frequency=frequency, snapshot=snapshot)
+    rows = rows.covering(wanted or ())
+    names = list(rows.symbols)
+    if not names:
+        raise DataError("there are no bars by the minute in the lake", hint="leave out --frequency minute")
     report = quality.check(
         rows,
         lake.actions(names, start=start, end=last, snapshot=snapshot, listed=True),

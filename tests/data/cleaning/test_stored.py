@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from workbench.app import open_workbench
+from workbench.app import checking, open_workbench
 from workbench.app.cleaning import find_policy, run
 from workbench.app.workbench import Workbench
 from workbench.cli.main import app
@@ -112,6 +113,29 @@ def test_an_interpolated_bar_is_refused_to_whoever_decides_on_a_session(home: Ho
     assert len(deciding.bars(["IBM"], cleaned=True)) > 0
     before = open_workbench(session="2012-06-12", start=workbench.settings.home)
     assert len(before.bars(["MSFT"], cleaned=True)) > 0
+
+
+def test_what_a_person_accepted_is_not_repaired(home: Home, faulty: pd.DataFrame) -> None:
+    workbench = home(faulty)
+    until = workbench.clock.now().date() + timedelta(days=30)
+    checking.accept(workbench, "unit_error", "IBM", first=None, last=None, who="ann", why="it is in cents", until=until)
+    outcome = workbench.clean(dry_run=True)
+    assert set(outcome.repairs["symbol"]) == {"GOOG"}
+    assert [one.rule for one, _ in outcome.after.excused] == ["unit_error"]
+
+
+def test_a_corrected_split_is_used_by_cleaned_reads_alone(home: Home, real: pd.DataFrame) -> None:
+    """AAPL split 2:1 on 2005-02-28; a second record of it makes every adjusted price before wrong by half."""
+    aapl = real[(real["symbol"] == "AAPL") & real["at"].between("2004-09-01", "2005-06-30")]
+    workbench = home(aapl)
+    twice = {"symbol": "AAPL", "ex_date": pd.Timestamp("2005-03-02"), "kind": "split", "value": 2.0, "origin": "x"}
+    last = aapl.tail(1).rename(columns={"at": "session"})
+    workbench.lake.load(Dataset(last, pd.DataFrame([twice]), "actions", "2"))
+    workbench.clean()
+    closes = {kept: workbench.bars(["AAPL"], adjustment="split", cleaned=kept).close for kept in (False, True)}
+    raw = float(aapl[aapl["at"] == "2004-09-01"]["close"].iloc[0])
+    assert float(closes[False].loc["2004-09-01", "AAPL"]) == pytest.approx(raw / 4)
+    assert float(closes[True].loc["2004-09-01", "AAPL"]) == pytest.approx(raw / 2)
 
 
 def test_the_policy_comes_from_the_configuration_then_a_file_then_options(home: Home, faulty: pd.DataFrame) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from workbench.clock import Clock, SystemClock
 from workbench.data import _ducklake, _merge
+from workbench.data._reading import Reader, SqlReader
+from workbench.data._small import SmallReader, State, Store
 from workbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T")
+_MOST_READERS = 32
 LOAD_HINT = "run: workbench data load"
 _TABLES = "SELECT table_name, begin_snapshot, end_snapshot FROM __ducklake_metadata_lake.ducklake_table"
 
@@ -45,6 +48,9 @@ class Attached:
         self._patience_s = patience_s
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._lock = threading.RLock()
+        self._state = ""  # of the catalog, that these belong to
+        self._readers: dict[int, SqlReader] = {}
+        self._small: dict[int, SmallReader | None] = {}
         self._spans: dict[str, tuple[int, int | None]] = {}
 
     def __enter__(self) -> Self:
@@ -67,7 +73,10 @@ class Attached:
 
     def is_empty(self) -> bool:
         """Whether nothing was ever loaded."""
-        return not self._catalog.is_file() or self._run(_merge.is_empty, "reading the lake")
+        if not self._catalog.is_file():
+            return True
+        newest = self._newest()
+        return not newest or (self._kept(newest) is None and self._run(_merge.is_empty, "reading the lake"))
 
     def snapshot(self, at: datetime | None = None) -> int:
         """The newest snapshot, or the newest that was there at a moment.
@@ -78,7 +87,7 @@ class Attached:
             If the moment has no time zone, or is before the lake.
         """
         if at is None:
-            return int(self._rows("SELECT id FROM lake.current_snapshot()")[0][0])
+            return self._newest()
         if at.tzinfo is None:
             raise DataError(f"the moment {at.isoformat(' ')} has no time zone", hint="add +00:00 if it is in UTC")
         moment = at.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
@@ -97,6 +106,58 @@ class Attached:
 
         rows = self._rows("SELECT snapshot_id, snapshot_time, commit_message FROM lake.snapshots() ORDER BY 1")
         return _frames.snapshots(rows)
+
+    def _newest(self) -> int:
+        """The newest snapshot, without DuckDB if the catalog is as it was when somebody last asked."""
+        state = State.of(self._catalog)
+        known = None if state is None else self._store(state).newest()
+        if known is not None:
+            return known
+        snapshot = int(self._rows("SELECT id FROM lake.current_snapshot()")[0][0])
+        if state is not None and self._keeps(state):
+            self._store(state).keep_newest(snapshot)
+        return snapshot
+
+    def _reader(self, snapshot: int | None = None, at: datetime | None = None) -> Reader:
+        """What answers for a snapshot: a small lake's file, or the lake itself."""
+        version = self._version(snapshot, at)
+        return self._kept(version) or self._sql(version)
+
+    def _sql(self, version: int) -> SqlReader:
+        if version not in self._readers:
+            self._readers[version] = SqlReader(self, version)
+        return self._readers[version]
+
+    def _kept(self, version: int) -> SmallReader | None:
+        """A small lake's snapshot from its file, which the first read of it writes; None if there can be none."""
+        state = State.of(self._catalog)
+        if state is None or version < 0:
+            return None
+        with self._lock:
+            if state.name != self._state or len(self._readers) > _MOST_READERS:
+                self._state, self._small = state.name, {}
+                self._readers.clear()
+            if version not in self._small:
+                found = self._store(state).read(version)
+                if found is None and not self._keeps(state):
+                    return None  # asked again when the catalog has been the same for a while
+                self._small[version] = found or self._make_small(version, state)
+            return self._small[version]
+
+    def _make_small(self, version: int, state: State) -> SmallReader | None:
+        content = self._sql(version).content()
+        if content is None or not self._keeps(state):
+            return None
+        self._store(state).keep(version, *content)
+        return self._store(state).read(version)
+
+    def _store(self, state: State) -> Store:
+        return Store(self.folder / _ducklake.CACHE, state)
+
+    def _keeps(self, state: State) -> bool:
+        """Whether what was read since ``state`` was looked at belongs to it, and can be kept for it."""
+        now_ns = int(self._clock.now().timestamp() * 1e9)
+        return state.settled(now_ns) and State.of(self._catalog) == state
 
     @property
     def _catalog(self) -> Path:

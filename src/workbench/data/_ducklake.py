@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CATALOG = "catalog.sqlite"
 FILES = "files"
 SPILL = "spill"
+CACHE = "cache"
 T = TypeVar("T")
 
 # sqlite_scanner first: ducklake looks for it when it attaches.

@@ -62,6 +62,10 @@ class Loading(Attached):
         """What loading the data of this digest would do if it was loaded before; None if it was not."""
         if not self._catalog.is_file():
             return None
+        newest = self._newest()
+        kept = self._kept(newest) if newest else None
+        if kept is not None:
+            return kept.load(digest)
         return self._run(lambda connection: _merge.find_load(connection, digest), "reading the lake")
 
     def compact(self) -> int:

@@ -73,7 +73,9 @@ def merge(
         if staged.bars is not None:
             table = BARS if staged.frequency == "daily" else MINUTES
             make_tables(connection, table)
-            bars = _merge_bars.merge(connection, table, staged.bars, source.name, restate=restate)
+            bars = _merge_bars.merge(
+                connection, table, staged.bars, source.name, restate=restate, checked=staged.checked
+            )
         beside = {table.name: _merge_beside(connection, table, staged, source.name) for table in BESIDE}
         quarantined = _keep_quarantine(connection, staged, source, clock)
         connection.execute(

@@ -31,8 +31,12 @@ class BarCounts:
     repairs_dropped: int = 0
 
 
-def merge(connection: duckdb.DuckDBPyConnection, table: Table, staged: str, source: str, *, restate: bool) -> BarCounts:
+def merge(
+    connection: duckdb.DuckDBPyConnection, table: Table, staged: str, source: str, *, restate: bool, checked: bool
+) -> BarCounts:
     """Put the bars of ``staged`` into ``table``, within the transaction that is open.
+
+    ``checked``: its cells are whole, its keys unique and in order, as the source has seen to.
 
     Raises
     ------
@@ -42,10 +46,13 @@ def merge(connection: duckdb.DuckDBPyConnection, table: Table, staged: str, sour
     """
     _, time = table.key
     _check_time(connection, table, staged, source)
-    count = _check_cells(connection, time, staged, source)
+    if checked:
+        count, ordered = int(connection.execute(f"SELECT count(*) FROM {staged}").fetchall()[0][0]), staged
+    else:
+        count = _check_cells(connection, time, staged, source)
+        ordered = _in_order(connection, time, staged, source) if count else staged
     if not count:
         return BarCounts()
-    ordered = _in_order(connection, time, staged, source)
     if not _find_known(connection, table, ordered):
         connection.execute(
             f"INSERT INTO lake.{table.name} SELECT symbol, {time}, {_FIELDS}, ? FROM {ordered}", [source]
@@ -106,6 +113,11 @@ def _find_known(connection: duckdb.DuckDBPyConnection, table: Table, ordered: st
     A day's append finds none, and is read from the minima and maxima of the files.
     """
     time = table.key[1]
+    files = connection.execute(
+        f"SELECT file_count FROM ducklake_table_info('lake') WHERE table_name = '{table.name}'"
+    ).fetchall()
+    if not files or not files[0][0]:
+        return 0
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE spans AS SELECT symbol, min({time}) AS since, max({time}) AS until "
         f"FROM {ordered} GROUP BY symbol"

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
 
-from workbench.data._attached import Attached
+from workbench.data._small import MOST_ROWS
 from workbench.data._sql import literal, literals, versioned, where
 from workbench.data._tables import BARS, MINUTES, Table
 from workbench.data.dataset import FIELDS
@@ -16,6 +16,8 @@ from workbench.data.instruments import Listings, Piece, Spell
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from workbench.data._attached import Attached
 
 Rows = list[tuple[Any, ...]]
 Columns = Mapping[str, "np.ndarray[Any, Any]"]
@@ -132,6 +134,42 @@ class SqlReader:
             f'SELECT symbol, "first", "last", detail FROM {self._at("notices")} {where(names)}ORDER BY ALL'
         )
 
+    def content(self) -> tuple[dict[str, Any], list[bytes]] | None:
+        """Everything that a small lake's file holds (see ``_small``); None if there is too much of it."""
+        import numpy as np
+
+        tables = "__ducklake_metadata_lake.ducklake_table"
+        files = "__ducklake_metadata_lake.ducklake_data_file"
+        rows = self._lake._rows(
+            f"SELECT coalesce(sum(record_count), 0) FROM {files} JOIN {tables} USING (table_id) "
+            "WHERE table_name = 'bars'"
+        )
+        if rows[0][0] > MOST_ROWS:
+            return None
+        symbols = self.symbols
+        pieces = Listings(()).pieces(symbols, date.max)
+        columns = self.bars(pieces, date.min, date.max)
+        order = np.lexsort((columns["day"], columns["code"]))
+        counts = np.bincount(columns["code"], minlength=len(symbols))
+        spells = (
+            self._lake._rows(f'SELECT instrument, symbol, "first", "last" FROM {self._at("listings")}')
+            if (self._lake._has("listings", self.snapshot))
+            else []
+        )
+        loads = self._lake._rows(f"SELECT digest, source, rows_read FROM {self._at('loads')}")
+        header = {
+            "rows": len(order),
+            "symbols": symbols,
+            "offsets": [0, *np.cumsum(counts).tolist()],
+            "listings": _texts(spells),
+            "actions": _texts(self.actions(None, date.min, date.max)),
+            "notices": _texts(self.notices(None)),
+            "loads": {digest: [source, count] for digest, source, count in loads},
+        }
+        days = np.ascontiguousarray(columns["day"][order], dtype="<i4")
+        values = [np.ascontiguousarray(columns[name][order], dtype="<f8") for name in FIELDS]
+        return header, [days.tobytes(), *(value.tobytes() for value in values)]
+
     def symbols_of(self, table: Table) -> list[str]:
         """Every symbol of a table of bars, sorted."""
         if table is BARS:
@@ -181,6 +219,11 @@ class SqlReader:
 
     def _at(self, table: str) -> str:
         return versioned(table, self.snapshot)
+
+
+def _texts(rows: Rows) -> list[list[object]]:
+    """Rows as JSON can hold them: dates as ISO text."""
+    return [[value.isoformat() if isinstance(value, date) else value for value in row] for row in rows]
 
 
 def day_bounds(first: date, last: date, time_zone: str) -> tuple[datetime, datetime]:

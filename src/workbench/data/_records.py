@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from workbench.data import history
 from workbench.data._loading import Loading
-from workbench.data._reading import SqlReader
 from workbench.data._sql import asked, literal, versioned, where
 from workbench.data._tables import DOCUMENTS, FUNDAMENTALS, LISTINGS, QUARANTINE, REPAIRS, Table
 from workbench.errors import DataError
@@ -165,6 +164,3 @@ class Records(Loading):
         columns = ", ".join(f'"{name}"' for name in table.columns)
         rows = self._rows(f"SELECT {columns} FROM {versioned(table.name, version)} {clause} ORDER BY {order}")
         return _frames.table(rows, table.columns)
-
-    def _sql(self, version: int) -> SqlReader:
-        return SqlReader(self, version)

@@ -62,7 +62,8 @@ class Staged:
     ``bars``: ``symbol`` VARCHAR, ``session`` DATE (``start`` TIMESTAMP in UTC, the left edge, for minutes), ``open``,
     ``high``, ``low``, ``close``, ``volume`` DOUBLE. The other tables have the columns of the lake's (``_tables.py``)
     but ``source``; ``quarantine`` has ``line``, ``reason`` and ``row`` (JSON text). None where there is nothing.
-    ``assumptions``: what the source inferred, each a sentence with its reason.
+    ``assumptions``: what the source inferred, each a sentence with its reason. ``checked``: the source has made sure
+    that every cell of a bar is there and finite, that keys are unique, and that rows come by symbol and time.
     """
 
     frequency: Frequency = "daily"
@@ -74,6 +75,7 @@ class Staged:
     notices: str | None = None
     quarantine: str | None = None
     assumptions: tuple[str, ...] = ()
+    checked: bool = False
 
 
 class Source(Protocol):

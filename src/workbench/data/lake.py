@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.data._attached import LOAD_HINT
@@ -319,9 +320,36 @@ class Lake(Records):
 
         return _frames.notices(self._reader(snapshot).notices(asked(symbols)))
 
-    def _reader(self, snapshot: int | None = None, at: datetime | None = None) -> Reader:
-        """What answers for a snapshot."""
-        return self._sql(self._version(snapshot, at))
+    def export(
+        self,
+        file: Path,
+        symbols: Sequence[str] | None = None,
+        *,
+        table: str = "bars",
+        start: date | None = None,
+        end: date | None = None,
+        adjustment: Adjustment = "raw",
+        snapshot: int | None = None,
+        at: datetime | None = None,
+        cleaned: bool = False,
+        replace: bool = False,
+    ) -> int:
+        """Write ``bars``, ``minutes``, ``actions``, ``listings``, ``fundamentals`` or ``documents`` to a file.
+
+        The ending chooses the format: ``.parquet``, ``.csv`` or ``.csv.gz``. Raw bars are rows as stored, by ticker as
+        traded; loading them gives the same bars. Returns the number of rows; the file is whole or not there.
+
+        Raises
+        ------
+        DataError
+            If the file is there and not to be replaced, cannot be written, or there is nothing to write.
+        """
+        from workbench.data import export
+
+        _check_adjustment(adjustment)
+        version = self._version(snapshot, at)
+        wanted = export.Export(table, symbols, start, end, adjustment, version, cleaned)
+        return export.write(self, file, wanted, replace=replace)
 
     def _names(self, symbols: Sequence[str] | None, reader: Reader, end: date | None) -> list[str]:
         """The symbols of a read; all are those that an instrument is known by on its last day."""

@@ -6,8 +6,11 @@ import typer
 
 from workbench.cli.data.check import accept, accepted, check, revoke
 from workbench.cli.data.clean import clean, repairs
+from workbench.cli.data.diff import diff
+from workbench.cli.data.export import export
 from workbench.cli.data.load import load, quarantine
-from workbench.cli.data.show import coverage, versions
+from workbench.cli.data.show import coverage
+from workbench.cli.data.versions import compact, versions
 
 app = typer.Typer(help="Market data: the lake.", no_args_is_help=True)
 app.command("load")(load)
@@ -20,3 +23,6 @@ app.command("clean")(clean)
 app.command("repairs")(repairs)
 app.command("show")(coverage)
 app.command("versions")(versions)
+app.command("diff")(diff)
+app.command("export")(export)
+app.command("compact")(compact)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -15,9 +17,11 @@ from workbench.app import checking, open_workbench
 from workbench.app.cleaning import find_policy, run
 from workbench.app.workbench import Workbench
 from workbench.cli.main import app
+from workbench.data.cleaning import CleaningPolicy, policy_of
 from workbench.data.dataset import FIELDS, Dataset
 from workbench.data.rows import BarRows
 from workbench.errors import ConfigError, DataError
+from workbench.settings import load_settings
 
 ROOT = Path(__file__).parents[3]
 Home = Callable[[pd.DataFrame], Workbench]
@@ -145,6 +149,15 @@ def test_the_policy_comes_from_the_configuration_then_a_file_then_options(home: 
     file.write_text('[cleaning]\nunit_error = "keep"\n')
     assert (find_policy(workbench, file).unit_error, find_policy(workbench, file).zero_volume) == ("keep", "keep")
     assert find_policy(workbench, file, ["unit_error=divide"]).unit_error == "divide"
+
+
+def test_the_configuration_that_comes_with_the_product_shows_the_defaults_and_choices_that_exist() -> None:
+    text = (ROOT / "workbench.toml").read_text()
+    assert policy_of(load_settings(ROOT, {}).cleaning, "workbench.toml") == CleaningPolicy()
+    block = text[text.index("[cleaning]") : text.index("[jobs]")]
+    shown = tomllib.loads(re.sub(r"^# (\w+ = )", r"\1", block, flags=re.MULTILINE))["cleaning"]
+    assert len(shown) == 20
+    assert policy_of(shown, "workbench.toml") != CleaningPolicy()
 
 
 @pytest.mark.parametrize(

@@ -89,16 +89,15 @@ def _stale(good: pd.DataFrame) -> Findings:
         flat = (bars["high"] == bars["low"]) & (bars["open"] == bars["high"])
         same = (bars[["open", "high", "low"]] == before[["open", "high", "low"]]).all(axis=1)
         repeats = ((bars["close"] == before["close"]) & (flat | same) & (bars["volume"] > 0)).iloc[1:]
-        runs = repeats.groupby((repeats != repeats.shift()).cumsum())
-        for _, run in runs:
-            size = len(run)
-            if not run.iloc[0] or size < 3:
-                continue
-            place = repeats.index.get_loc(run.index[0])
+        run = (repeats != repeats.shift()).cumsum()
+        sizes = repeats.groupby(run).agg(["first", "size"])
+        starts = (~run.duplicated()).to_numpy().nonzero()[0]
+        long = (sizes["first"] & (sizes["size"] >= 3)).to_numpy()
+        for place, size in zip(starts[long], sizes["size"].to_numpy()[long], strict=True):
             near = repeats.iloc[max(0, place - 60) : place].sum() + repeats.iloc[place + size : place + size + 60].sum()
             usual = max(0.02, (repeats.sum() - size) / len(repeats), near / 120)
             if len(repeats) * usual**size < 1e-3:
-                found.add(("stale_run", str(symbol), bars.loc[run.index[0], "at"]))
+                found.add(("stale_run", str(symbol), bars.loc[repeats.index[place], "at"]))
     return found
 
 
@@ -117,7 +116,7 @@ def _outliers(good: pd.DataFrame) -> Findings:
     for symbol, bars in good.groupby("symbol"):
         for at, off in _candidates(bars.reset_index(drop=True), scale[symbol]):
             others = [name for name in wide.columns if name != symbol and not np.isnan(wide.at[at, name])]
-            before = close.shift().loc[at, others] if False else close.loc[:at, others].iloc[-2]
+            before = close.loc[:at, others].iloc[-2]
             reach = high.loc[at, others] if off > 0 else low.loc[at, others]
             moved = np.maximum(wide.loc[at, others] * np.sign(off), np.log(reach / before) * np.sign(off))
             along = (moved > np.maximum(3 * scale[others], 0.25 * abs(off))).sum()

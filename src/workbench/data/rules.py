@@ -145,8 +145,8 @@ def _rules() -> Iterator[Rule]:
     )
     yield Rule(
         "split_like_move",
-        "A move as large as a split (a third up or a quarter down) and over 8 robust standard deviations of the "
-        "symbol's returns that fits no ratio, on at most 4 times the ordinary "
+        "A move as large as a split (a third up or a quarter down) and over 12 robust standard deviations of "
+        "the returns around it that fits no ratio, on at most 4 times the ordinary "
         "turnover, in which the market takes no part: what moved it is not in the data. On more turnover it is news, "
         "and no finding.",
         "warn",

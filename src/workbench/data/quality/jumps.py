@@ -22,7 +22,7 @@ _NOISE_FLOOR = 0.03  # log return; a quiet symbol still moves by 3 % overnight o
 _NOISE_WIDTH = 3.0  # robust standard deviations of the overnight return
 _NOISE_MOST = 0.15  # beyond it every move would be some ratio
 _OWN = 5.0  # robust standard deviations of the symbol's returns: a penny stock moves by half for a tick
-_UNLIKELY = 8.0  # robust standard deviations of the symbol's returns that it does not move by on its own
+_UNLIKELY = 12.0  # robust standard deviations of the returns around; a symbol does not move so far on its own
 _TURNOVER = 4.0  # times the median turnover in USD that is no longer ordinary
 _ADJACENT = 10  # days; after a longer hole the move is that of weeks
 _LONG_GAP = 28  # days without a bar, some 20 sessions, after which a ticker may be another's
@@ -120,7 +120,7 @@ def _move(series: Series, overnight: Floats, turnover: Floats, bar: int) -> Move
     if abs(overnight[bar] + nearest) <= noise and abs(size) > _OWN * series.scale:
         detail = f"{facts}: a split of {split} that is not on record"
         return Move(series, bar, size, "unapplied_split", "block", detail, ratio)
-    if abs(size) <= _UNLIKELY * series.scale:
+    if abs(size) <= _UNLIKELY * max(series.scale, float(series.local(np.array([bar]))[0])):
         return None
     return Move(series, bar, size, "split_like_move", "warn", f"{facts}; nearest split {split}", float("nan"))
 

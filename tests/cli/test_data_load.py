@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from support.alpaca_data import serving
 from support.homes import environment, make_home
 
 from workbench.app import open_workbench
@@ -153,6 +155,30 @@ def test_a_notebook_loads_files_and_frames(house: Path) -> None:
         assert workbench.lake.bars(["T"], adjustment="raw").close["T"].tolist() == [36.2]
     finally:
         workbench.close()
+
+
+def test_bars_of_alpaca_are_asked_for_by_symbols_and_a_span(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving() as venue:
+        monkeypatch.setenv("WORKBENCH_ALPACA__DATA_URL", venue.address)
+        monkeypatch.setenv("APCA_API_KEY_ID", "PK1")
+        monkeypatch.setenv("APCA_API_SECRET_KEY", "s3cret")
+        code, out, err = command("data", "load", "alpaca:ibm, KO", "--start", "2013-02-05", "--end", "2013-02-06")
+        assert (code, err) == (0, "")
+        assert out.startswith("alpaca: IBM, KO: 3 rows read, ")
+        assert "  prices are as traded: asked for with adjustment=raw" in out.splitlines()
+        assert venue.asked[0][1]["symbols"] == "IBM,KO"
+        code, _, err = command("data", "load", "alpaca:IBM")
+        assert (code, err) == (64, "workbench: whose bars, and since when?; alpaca:AAPL,MSFT --start 2020-01-01\n")
+
+
+def test_a_table_of_a_database_is_named_by_an_option(command: Command, house: Path) -> None:
+    with sqlite3.connect(house / "prices.db") as connection:
+        connection.execute("CREATE TABLE bars (symbol, date, open, high, low, close, volume)")
+        connection.execute("INSERT INTO bars VALUES ('CVX', '2013-02-05', 1.5, 2.5, 0.5, 1.25, 100)")
+    connection.close()
+    code, out, err = command("data", "load", "sqlite:prices.db", "--table", "bars", "--raw")
+    assert (code, err) == (0, "")
+    assert out.startswith("sqlite: bars: 1 rows read, 1 added")
 
 
 def test_a_terminal_sees_progress_and_a_pipe_does_not(house: Path) -> None:

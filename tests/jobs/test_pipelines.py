@@ -255,3 +255,24 @@ def test_a_name_cannot_lead_out_of_the_folder(load, tmp_path, name):
     (tmp_path / "inner" / "daily.toml").write_text(GOOD)
     with pytest.raises(ConfigError, match="no pipeline"):
         load(name=name)
+
+
+def test_a_pipeline_says_what_it_can_live_with_in_its_data(load: Callable[..., Pipeline]) -> None:
+    assert load().quality.is_default
+    tolerant = load(GOOD + '\n[quality]\ntolerate = ["zero_volume", "known_fault"]\nmax_severity = "pass"\n').quality
+    assert (tolerant.tolerate, tolerant.max_severity) == (("zero_volume", "known_fault"), "pass")
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('tolerate = ["zero_volumes"]', "no rule 'zero_volumes'; did you mean zero_volume?"),
+        ('max_severity = "block"', "quality.max_severity"),
+        ('tolerates = ["stale"]', "unknown key 'quality.tolerates', did you mean tolerate?"),
+    ],
+)
+def test_what_it_says_of_its_data_wrongly_is_refused(load: Callable[..., Pipeline], table: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(GOOD + f"\n[quality]\n{table}\n")
+    assert said in str(caught.value)
+    assert "line 23" in str(caught.value)

@@ -28,7 +28,7 @@ from workbench.domain import (
     TimeInForce,
 )
 from workbench.errors import DataError, ReportsLocked
-from workbench.journal import Batch, Journal
+from workbench.journal import Batch, Journal, Judgements
 from workbench.journal.ledger import Correction
 from workbench.reports import schema
 from workbench.reports.projection import project, rebuild
@@ -75,8 +75,8 @@ def test_every_table_is_filled_from_the_journal(told, file):
     # 20 sessions x 3 targets; two names held from session 1 on; summary() has 12 metrics
     assert result.rows == {
         "runs": 20, "targets": 60, "orders": 6, "fills": 4, "execution": 5, "activities": 3, "corrections": 0,
-        "external_fills": 0, "legs": 0, "trading_states": 0, "locks": 0, "reconciliations": 0, "positions": 38,
-        "equity": 20, "metrics": 12, "profiles": 0, "latency": 0, "sweeps": 0,
+        "external_fills": 0, "legs": 0, "trading_states": 0, "locks": 0, "reconciliations": 0, "quality": 0,
+        "acceptances": 0, "positions": 38, "equity": 20, "metrics": 12, "profiles": 0, "latency": 0, "sweeps": 0,
     }  # fmt: skip
     assert {name: len(rows) for name, rows in contents(file).items()} == result.rows
 
@@ -511,6 +511,27 @@ def test_corrections_between_projections_end_where_a_rebuild_does(story, file, t
     project(story.journal, file)
     rebuild(story.journal, tmp_path / "whole.duckdb")
     assert contents(file) == contents(tmp_path / "whole.duckdb")
+
+
+def test_verdicts_and_acceptances_arrive_and_a_revocation_later(told, file):
+    judgements = Judgements(told.journal)
+    fault = {"symbol": "AAA", "session": "2013-01-02", "last": "2013-01-03", "rule": "outlier", "severity": "warn"}
+    judgements.record(3, ["BBB", "AAA"], date(2013, 1, 30), "block", [fault, fault], [fault], found=5, run_id="daily-x")
+    record = judgements.accept(
+        "outlier", "AAA", date(2013, 1, 2), date(2013, 1, 3), actor="ann", why="seen", until=date(2026, 12, 31)
+    )
+    project(told.journal, file)
+    assert query(
+        file,
+        "SELECT run_id, snapshot, session, verdict, found, symbols->>1, json_array_length(findings),"
+        " accepted->0->>'rule' FROM quality",
+    ) == [("daily-x", 3, date(2013, 1, 30), "block", 5, "BBB", 2, "outlier")]
+    accepted = 'SELECT rule, symbol, "first", "last", until, actor, why, revoked_by FROM acceptances'
+    days = (date(2013, 1, 2), date(2013, 1, 3), date(2026, 12, 31))
+    assert query(file, accepted) == [("outlier", "AAA", *days, "ann", "seen", None)]
+    judgements.revoke(record.number, actor="bob", why="wrong")
+    assert project(told.journal, file).rows["acceptances"] == 1
+    assert query(file, accepted) == [("outlier", "AAA", *days, "ann", "seen", "bob")]
 
 
 def test_trading_states_locks_and_reconciliations_arrive_with_cause_and_actor(corrected, file):

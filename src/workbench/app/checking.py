@@ -7,7 +7,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import ConfigError, DataError, nearest
-from workbench.journal import Judgements
+from workbench.journal import Journal, Judgements
 
 if TYPE_CHECKING:
     from workbench.app.workbench import Workbench
@@ -31,8 +31,11 @@ def check(
     snapshot: int | None = None,
     frequency: Frequency = "daily",
     tolerate: Sequence[str] = (),
+    accepted: Sequence[Acceptance] | None = None,
 ) -> QualityReport:
     """Judge raw bars of the lake: of the last ``sessions`` exchange sessions, or from ``start`` to ``end``.
+
+    ``accepted`` is what people can live with, by the journal if left out.
 
     Raises
     ------
@@ -57,7 +60,7 @@ def check(
         session=session,
         notices=lake.notices(names, snapshot=snapshot),
         listings=lake.listings(names, snapshot=snapshot),
-        acceptances=acceptances(workbench),
+        acceptances=acceptances(workbench.journal) if accepted is None else accepted,
         today=workbench.clock.now().date(),
     )
     return report.excuse(_tolerated(tolerate)) if tolerate else report
@@ -89,10 +92,10 @@ def keep(workbench: Workbench, report: QualityReport, run_id: str = "") -> None:
     )  # fmt: skip
 
 
-def blocked_by_data(workbench: Workbench, run_id: str, max_severity: str) -> str:
+def blocked_by_data(workbench: Workbench, run_id: str, max_severity: str, tolerate: Sequence[str] = ()) -> str:
     """Why a run's last verdict keeps it from ordering, in words; empty if it does not, or nobody has asked.
 
-    What has been accepted since counts, so that a run can go on without its earlier steps.
+    What has been accepted since, or is tolerated by now, counts, so that a run can go on without its earlier steps.
     """
     verdict = Judgements(workbench.journal).of_run(run_id)
     if verdict is None:
@@ -102,11 +105,11 @@ def blocked_by_data(workbench: Workbench, run_id: str, max_severity: str) -> str
         return ""
     from workbench.data.quality.acceptances import excuses
 
-    because = excuses(acceptances(workbench), workbench.clock.now().date())
+    because = excuses(acceptances(workbench.journal), workbench.clock.now().date())
     left = [
         finding
         for finding in map(_finding, verdict.findings)
-        if _GRAVITY.index(finding.severity) > worst and because(finding) is None
+        if _GRAVITY.index(finding.severity) > worst and because(finding) is None and finding.rule not in tolerate
     ]
     if not left and verdict.found > len(verdict.findings):
         return f"{verdict.found} findings, too many to accept without checking anew"
@@ -125,7 +128,11 @@ def faults(
     known = sorted(set(symbols) & set(workbench.lake.symbols(snapshot)))
     if not known:
         return {}
-    report = check(workbench, known, sessions=sessions, session=session, snapshot=snapshot, tolerate=tolerate)
+    with Journal(workbench.settings.journal_file, workbench.clock) as journal:  # this is the gateway's thread
+        accepted = acceptances(journal)
+    report = check(
+        workbench, known, sessions=sessions, session=session, snapshot=snapshot, tolerate=tolerate, accepted=accepted
+    )
     found: dict[str, str] = {}
     for finding in report.told:
         if finding.severity == "block":
@@ -133,9 +140,9 @@ def faults(
     return found
 
 
-def acceptances(workbench: Workbench) -> list[Acceptance]:
+def acceptances(journal: Journal) -> list[Acceptance]:
     """What people accepted and nobody revoked; an expired one is among them, and does not count."""
-    records = Judgements(workbench.journal).standing()
+    records = Judgements(journal).standing()
     if not records:
         return []
     from workbench.data.quality import Acceptance

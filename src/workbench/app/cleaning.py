@@ -7,14 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.app import checking
 from workbench.data.cleaning import CleaningPolicy, CleaningResult, clean, policy_of, read_policy
 from workbench.data.cleaning.report import joined
 from workbench.errors import ConfigError, DataError
 from workbench.hardware.budget import defaults_here
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from workbench.app.workbench import Workbench
     from workbench.data.rows import Frequency
 
@@ -134,7 +133,9 @@ def _clean(
         workbench.calendar,
         policy,
         notices=lake.notices(names, snapshot=snapshot),
-        listings=_listings(workbench, snapshot),
+        listings=lake.listings(names, snapshot=snapshot),
+        acceptances=checking.acceptances(workbench.journal),
+        today=workbench.clock.now().date(),
     )
     # The rows themselves are let go: what differs is enough.
     return CleaningResult(
@@ -148,14 +149,7 @@ def _clean(
     )
 
 
-def _listings(workbench: Workbench, snapshot: int) -> pd.DataFrame:
-    return workbench.lake.listings(snapshot=snapshot)
-
-
 def _counts(workbench: Workbench, symbols: Sequence[str] | None, frequency: Frequency, snapshot: int) -> dict[str, int]:
     """The number of rows by symbol, sorted."""
-    if frequency == "minute":
-        found = workbench.lake.rows(symbols, frequency=frequency, snapshot=snapshot)
-        return {name: where.stop - where.start for name, where in found}
-    coverage = workbench.lake.coverage(symbols, snapshot)
+    coverage = workbench.lake.coverage(symbols, snapshot, frequency=frequency)
     return {str(name): int(rows) for name, rows in sorted(coverage["rows"].items())}

@@ -619,11 +619,11 @@ class Workbench:
 
         return venues.gateway_parts(self, account, session, snapshot, tolerate)
 
-    def blocked_by_data(self, run_id: str, max_severity: str) -> str:
+    def blocked_by_data(self, run_id: str, max_severity: str, tolerate: Sequence[str] = ()) -> str:
         """Why a run's own verdict on its data keeps it from ordering; empty if it does not."""
         from workbench.app import checking
 
-        return checking.blocked_by_data(self, run_id, max_severity)
+        return checking.blocked_by_data(self, run_id, max_severity, tolerate)
 
     def gateway(self, account: str) -> Gateway:
         """A gateway of an account where it stands, on the latest data: to look, to cancel, to go flat.

@@ -9,10 +9,6 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol
 
-import pandas as pd
-
-from workbench.data.bars import FIELDS, Bars
-
 if TYPE_CHECKING:
     from workbench.data.lake import Lake
 
@@ -64,54 +60,59 @@ class Market(Protocol):
 
 
 class LakeMarket:
-    """Raw bars of a lake snapshot up to ``end``; nothing later can be seen through it."""
+    """Raw bars of a lake snapshot up to ``end``; nothing later can be seen through it.
+
+    A symbol is read when it is first asked for: whoever trades five of five thousand waits for five.
+    """
 
     def __init__(self, lake: Lake, end: date, *, snapshot: int | None = None) -> None:
         self.end = end
-        bars: Bars = lake.bars(end=end, adjustment="raw", snapshot=snapshot)
-        self._days = [stamp.date() for stamp in bars.sessions]
-        self._rows = {day: row for row, day in enumerate(self._days)}
-        self._columns = {symbol: column for column, symbol in enumerate(bars.symbols)}
-        self._values = {field: getattr(bars, field).to_numpy() for field in FIELDS}
-        self._actions = _by_date(lake.actions(end=end, snapshot=snapshot))
-        self._action_days = sorted(self._actions)
+        self._lake = lake
+        self._snapshot = lake.snapshot() if snapshot is None else snapshot  # the same for every symbol
+        self._histories: dict[str, _History] = {}
+        self._actions: dict[date, list[CorporateAction]] | None = None
+        self._action_days: list[date] = []
 
     def bar(self, symbol: str, session: date) -> Bar | None:
-        row, column = self._rows.get(session), self._columns.get(symbol)
-        if row is None or column is None:
+        history = self._history(symbol)
+        row = bisect_right(history.days, session) - 1
+        if row < 0 or history.days[row] != session:
             return None
-        values = [float(self._values[field][row, column]) for field in FIELDS]
-        if any(value != value for value in values):
-            return None
-        return Bar(*(exact(value) for value in values))
+        return Bar(*(exact(value) for value in history.rows[row][1:]))
 
     def last_close(self, symbol: str, session: date) -> tuple[date, Decimal] | None:
-        column = self._columns.get(symbol)
-        if column is None or session > self.end:
+        history = self._history(symbol)
+        row = bisect_right(history.days, session) - 1
+        if row < 0 or session > self.end:
             return None
-        closes = self._values["close"][:, column]
-        for row in range(bisect_right(self._days, session) - 1, -1, -1):
-            if closes[row] == closes[row]:
-                day = self._days[row]
-                return day, exact(float(closes[row])) / self._split_between(symbol, day, session)
-        return None
+        day, *_, close, _ = history.rows[row]
+        return day, exact(close) / self._split_between(symbol, day, session)
 
     def average_volume(self, symbol: str, session: date, sessions: int) -> Decimal | None:
-        column = self._columns.get(symbol)
-        if column is None or session > self.end:
+        history = self._history(symbol)
+        last = bisect_right(history.days, session)
+        if not last or session > self.end:
             return None
-        volumes = self._values["volume"][:, column]
-        seen: list[Decimal] = []
-        for row in range(bisect_right(self._days, session) - 1, -1, -1):
-            if len(seen) == sessions:
-                break
-            if volumes[row] == volumes[row]:
-                seen.append(exact(float(volumes[row])) * self._split_between(symbol, self._days[row], session))
-        return sum(seen, Decimal(0)) / len(seen) if seen else None
+        seen = [
+            exact(volume) * self._split_between(symbol, day, session)
+            for day, *_, volume in history.rows[max(0, last - sessions) : last]
+        ]
+        return sum(seen, Decimal(0)) / len(seen)
 
     def actions(self, after: date, through: date) -> Sequence[CorporateAction]:
+        if self._actions is None:
+            self._actions = {}
+            for symbol, day, kind, value in self._lake.action_rows(end=self.end, snapshot=self._snapshot):
+                self._actions.setdefault(day, []).append(CorporateAction(symbol, kind, exact(value)))
+            self._action_days = sorted(self._actions)
         days = self._action_days[bisect_right(self._action_days, after) : bisect_right(self._action_days, through)]
         return [action for day in days for action in self._actions[day]]
+
+    def _history(self, symbol: str) -> _History:
+        if symbol not in self._histories:
+            rows = self._lake.history(symbol, end=self.end, snapshot=self._snapshot)
+            self._histories[symbol] = _History([row[0] for row in rows], rows)
+        return self._histories[symbol]
 
     def _split_between(self, symbol: str, after: date, through: date) -> Decimal:
         """New shares for one old, over all splits that went ex in (``after``, ``through``]."""
@@ -123,6 +124,14 @@ class LakeMarket:
         return ratio
 
 
+@dataclass(frozen=True, slots=True)
+class _History:
+    """A symbol's sessions, ascending, and its bars: session, open, high, low, close, volume."""
+
+    days: list[date]
+    rows: Sequence[tuple[date, float, float, float, float, float]]
+
+
 def exact(value: float) -> Decimal:
     """The shortest decimal that reads back as ``value``: the digits the data file had.
 
@@ -130,13 +139,3 @@ def exact(value: float) -> Decimal:
     Decimal('428.4299')
     """
     return Decimal(repr(float(value)))
-
-
-def _by_date(frame: pd.DataFrame) -> dict[date, list[CorporateAction]]:
-    found: dict[date, list[CorporateAction]] = {}
-    for row in frame.itertuples(index=False):
-        action = CorporateAction(str(row.symbol), str(row.kind), exact(float(str(row.value))))
-        found.setdefault(pd.Timestamp(str(row.ex_date)).date(), []).append(action)
-    for actions in found.values():
-        actions.sort(key=lambda a: (a.kind != "split", a.symbol))
-    return found

@@ -39,8 +39,8 @@ class Lake(Records):
 
     It is attached on first use and holds no lock between calls; several processes may read and write at
     once, and several threads may share one object: they take turns. Every read can name a ``snapshot``, or a
-    moment ``at`` which it was the newest, and then gives the same answer for ever. ``time_zone`` is the exchange's:
-    it says which session a minute belongs to.
+    moment ``at`` which it was the newest, and then gives the same answer for ever. ``time_zone`` is the
+    exchange's: it says which session a minute belongs to.
 
     A symbol is a ticker as of the last session read. Where the lake knows listings, its bars are those of the
     instrument that had the ticker then, under whatever ticker it was traded before; rows of another instrument

@@ -132,8 +132,8 @@ def _rules() -> Iterator[Rule]:
     yield Rule(
         "unapplied_split",
         "The open is a split ratio (3:2 or more, either way) away from the close before, within the symbol's "
-        "ordinary overnight noise, on at most 4 times the ordinary turnover, no split is on record, and fewer than a "
-        "quarter of the other symbols move that way.",
+        "ordinary overnight noise and over 5 robust standard deviations of its returns, on at most 4 times the "
+        "ordinary turnover, no split is on record, and fewer than a quarter of the other symbols move that way.",
         "block",
     )
     yield Rule("split_not_in_price", "A split is on record, and the price did not move by it.", "block")

@@ -59,7 +59,7 @@ class Host(Protocol):
         self, account: str, session: date, snapshot: int | None, tolerate: Sequence[str] = ()
     ) -> GatewayParts: ...
 
-    def blocked_by_data(self, run_id: str, max_severity: str) -> str: ...
+    def blocked_by_data(self, run_id: str, max_severity: str, tolerate: Sequence[str]) -> str: ...
 
 
 class Watcher(Protocol):
@@ -214,7 +214,8 @@ class Steps:
 
     def _require_quality(self, step: Step, gateway: GatewayThread | None) -> None:
         """Do not begin to order on data that this run itself has found wanting."""
-        reasons = self._host.blocked_by_data(self._run.run_id, self._pipeline.quality.max_severity)
+        quality = self._pipeline.quality
+        reasons = self._host.blocked_by_data(self._run.run_id, quality.max_severity, quality.tolerate)
         if reasons:
             if gateway is not None:
                 gateway.stop()

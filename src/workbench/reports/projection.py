@@ -41,6 +41,9 @@ _SOURCES = {
     "trading_states": ("id", "at"),
     "locks": ("id", "at"),
     "reconciliations": ("id", "at"),
+    "quality_verdicts": ("id", "at"),
+    "quality_acceptances": ("id", "at"),
+    "quality_revocations": ("id", "at"),
     # Text keys, but rows are only ever added, so SQLite's own numbers grow and stay.
     "batches": ("rowid", "created_at"),
     "legs": ("rowid", "at"),

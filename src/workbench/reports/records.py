@@ -28,6 +28,8 @@ def changes(journal: Journal, last: Mapping[str, int]) -> dict[str, list[Row]]:
             {**row, "agrees": bool(row["agrees"]), "differences": json.loads(row["differences"])}
             for row in _plain(journal, "reconciliations", last["reconciliations"])
         ],
+        "quality": _verdicts(journal, last["quality_verdicts"]),
+        "acceptances": _acceptances(journal, last["quality_acceptances"], last["quality_revocations"]),
     }  # fmt: skip
 
 
@@ -86,6 +88,36 @@ def _legs(journal: Journal, last: int) -> list[Row]:
             "recorded_at": datetime.fromisoformat(row["at"]),
         }
         for row in journal.read("SELECT * FROM legs WHERE rowid > ? ORDER BY rowid", [last])
+    ]
+
+
+def _verdicts(journal: Journal, last: int) -> list[Row]:
+    """Verdicts on data; ``findings`` and ``accepted`` are lists of dictionaries."""
+    return [
+        {
+            **{name: row[name] for name in ("id", "run_id", "snapshot", "verdict", "found")},
+            "session": date.fromisoformat(row["session"]) if row["session"] else None,
+            **{name: json.loads(row[name]) for name in ("symbols", "findings", "accepted")},
+            "recorded_at": datetime.fromisoformat(row["at"]),
+        }
+        for row in journal.read("SELECT * FROM quality_verdicts WHERE id > ? ORDER BY id", [last])
+    ]
+
+
+def _acceptances(journal: Journal, last: int, last_revoked: int) -> list[Row]:
+    """Acceptances that are new or newly revoked."""
+    return [
+        {
+            **{name: row[name] for name in ("id", "rule", "symbol", "why", "actor", "revoked_by", "revoked_why")},
+            **{name: date.fromisoformat(row[name]) for name in ("first", "last", "until")},
+            "recorded_at": datetime.fromisoformat(row["at"]),
+            "revoked_at": None if row["revoked_at"] is None else datetime.fromisoformat(row["revoked_at"]),
+        }
+        for row in journal.read(
+            "SELECT a.*, r.actor AS revoked_by, r.reason AS revoked_why, r.at AS revoked_at FROM quality_acceptances a"
+            " LEFT JOIN quality_revocations r ON r.acceptance = a.id WHERE a.id > ? OR r.id > ? ORDER BY a.id",
+            [last, last_revoked],
+        )
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 # Raised whenever a table changes: an older file is filled again from the journal on the next projection.
-VERSION = 4
+VERSION = 5
 
 # Twelve places hold every price the exchange makes; the journal keeps the exact text.
 _MONEY = "DECIMAL(38,12)"
@@ -296,6 +296,42 @@ TABLES = (
             Column("agrees", "BOOLEAN", "whether nothing differed"),
             Column("differences", "JSON", "what differed"),
             _RECORDED,
+        ),
+    ),
+    Table(
+        "quality",
+        "Verdicts on the data that runs and people looked at; of a snapshot and its symbols the last one stands",
+        ("id",),
+        (
+            _NUMBER,
+            Column("run_id", "VARCHAR", "run that asked; empty if a person did"),
+            Column("snapshot", "BIGINT", "lake snapshot judged"),
+            Column("session", "DATE", "session decided on; NULL: all of history"),
+            Column("symbols", "JSON", "symbols judged, sorted"),
+            Column("verdict", "VARCHAR", "pass, warn or block"),
+            Column("found", "INTEGER", "findings that count"),
+            Column("findings", "JSON", "the gravest of them: symbol, sessions, rule, severity, detail"),
+            Column("accepted", "JSON", "findings that do not count, each with who accepted it and why"),
+            _RECORDED,
+        ),
+    ),
+    Table(
+        "acceptances",
+        "Findings of the quality rules that people said they can live with, and what was taken back",
+        ("id",),
+        (
+            _NUMBER,
+            Column("rule", "VARCHAR", "quality rule"),
+            _SYMBOL,
+            Column("first", "DATE", "first session covered"),
+            Column("last", "DATE", "last session covered"),
+            Column("why", "VARCHAR", "why it is harmless"),
+            Column("until", "DATE", "last day on which it counts"),
+            _ACTOR,
+            _RECORDED,
+            Column("revoked_by", "VARCHAR", "who took it back; NULL if it stands"),
+            Column("revoked_why", "VARCHAR", "why"),
+            Column("revoked_at", "TIMESTAMPTZ", "when"),
         ),
     ),
     Table(

@@ -112,6 +112,8 @@ GIVEN_BACK: list[tuple[str, str, Fault]] = [
     ("unit_error", "", times(PRICES, 1000, "MSFT", "2012-06-13", "2013-03-01")),
     ("unit_error", "", times(["volume"], 100, "IBM", "2012-06-13", "2012-07-20")),
     ("unit_error", "", times(["low"], 0.01, "IBM", "2012-06-13")),
+    ("unit_error", "", times(["close"], 100, "IBM", "2012-06-13")),
+    ("unit_error", "", times(["open", "close"], 1000, "IBM", "2012-06-13")),
 ]
 
 

@@ -94,7 +94,11 @@ REFERENCES: list[tuple[Any, Callable[[pd.DataFrame], pd.DataFrame]]] = [
 ]
 
 
-@pytest.mark.parametrize(("transformer", "reference"), REFERENCES, ids=lambda one: str(one)[:40])
+@pytest.mark.parametrize(
+    ("transformer", "reference"),
+    REFERENCES,
+    ids=[f"{type(one).__name__}-{number}" for number, (one, _) in enumerate(REFERENCES)],
+)
 def test_results_are_those_of_pandas(
     transformer: Any, reference: Callable[[pd.DataFrame], pd.DataFrame], returns: pd.DataFrame
 ) -> None:

@@ -123,6 +123,13 @@ def test_a_row_of_a_parquet_file_is_named_by_its_number(desk: Desk) -> None:
         desk.read(FileSource(desk.folder / "prices.parquet", Reading(adjusted=False)))
 
 
+def test_a_cell_of_a_workbook_is_named_by_its_row_and_column(desk: Desk) -> None:
+    frame = pd.DataFrame({"Date": pd.to_datetime(["2013-02-05", "2013-02-06"])}).assign(Open=[1.0, "x"], High=1.0)
+    frame.assign(Low=1.0, Close=1.0, Volume=5).to_excel(desk.folder / "IBM.xlsx", index=False)
+    with pytest.raises(DataError, match=r"^IBM\.xlsx, row 3, column 'Open': is not a number \(got 'x'\)"):
+        desk.read(FileSource(desk.folder / "IBM.xlsx", Reading(adjusted=False)))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -207,6 +207,19 @@ def test_summer_and_winter_are_told_apart_on_either_side_of_the_change(desk: Des
     ]  # fmt: skip
 
 
+def test_minutes_stamped_at_their_end_have_to_be_declared(desk: Desk) -> None:
+    # a whole session, each minute known by the one it ends in
+    stamps = [f"2013-07-01 {hour:02}:{minute:02}" for hour in range(9, 17) for minute in range(60)]
+    rows = [f"{stamp},{FIRST}" for stamp in stamps if "09:31" <= stamp[11:] <= "16:00"]
+    header = "date,open,high,low,close,volume"
+    declared = {"timezone": "America/New_York"}
+    with pytest.raises(DataError, match=r"from 09:31 to 16:00 in America/New_York, as if stamped at their end; say"):
+        desk.bars("SPY.csv", header, *rows, **declared)
+    found = desk.bars("SPY.csv", header, *rows, **declared, stamp="end")
+    assert (found[0][1], found[-1][1], len(found)) == ("2013-07-01 13:30:00", "2013-07-01 19:59:00", 390)
+    assert desk.bars("SPY.csv", header, *rows, **declared, stamp="start")[0][1] == "2013-07-01 13:31:00"
+
+
 def test_packed_files_are_read_like_plain_ones(desk: Desk) -> None:
     text = "\n".join((HEADER, *PLAIN)) + "\n"
     (desk.folder / "IBM.csv.gz").write_bytes(gzip.compress(text.encode()))
@@ -253,6 +266,16 @@ def test_the_first_sheet_of_a_workbook_is_read(desk: Desk) -> None:
         }
     ).to_excel(desk.folder / "IBM.xlsx", index=False)  # fmt: skip
     assert desk.read(FileSource(desk.folder / "IBM.xlsx", Reading(adjusted=False))) == [IBM, IBM_NEXT]
+    assert "dates are days as Excel counts them: '41310'" in desk.staged.assumptions
+
+
+def test_minutes_of_a_workbook_are_whole_although_excel_counts_days(desk: Desk) -> None:
+    times = pd.date_range("2013-07-01 09:30", periods=390, freq="min")
+    prices = dict.fromkeys(("Open", "High", "Low", "Close", "Volume"), 1.0)
+    pd.DataFrame({"Time": times} | prices).to_excel(desk.folder / "SPY.xlsx", index=False)
+    source = FileSource(desk.folder / "SPY.xlsx", Reading(adjusted=False, timezone="America/New_York"))
+    expected = [f"{moment:%Y-%m-%d %H:%M:%S}" for moment in times + pd.Timedelta(hours=4)]
+    assert [row[1] for row in desk.read(source)] == expected
 
 
 def test_a_folder_of_files_named_after_symbols_is_one_load(desk: Desk) -> None:

@@ -47,6 +47,7 @@ def load(
     adjusted: _Adjusted = None,
     symbol: Annotated[str | None, typer.Option(help="Whose bars these are, where no column says it.")] = None,
     timezone: Annotated[str | None, typer.Option(help="Of times without one: America/New_York, UTC.")] = None,
+    stamp: Annotated[str | None, typer.Option(help="A minute is known by its start or its end.")] = None,
     calendar: Annotated[str | None, typer.Option(help="Exchange whose date a session has: XNYS.")] = None,
     table: Annotated[str | None, typer.Option(help="The table of a database.")] = None,
     query: Annotated[str | None, typer.Option(help="A query of a database.")] = None,
@@ -68,6 +69,7 @@ def load(
         "adjusted": adjusted,
         "symbol": symbol,
         "timezone": timezone,
+        "stamp": stamp,
         "quarantine": quarantine,
     }
     asked = {"table": table, "query": query, "start": start, "end": end}

@@ -92,28 +92,35 @@ def _units(work: Work, finding: Finding) -> Why:
     done = 0
     for row in work.rows_from(finding.symbol, nanoseconds(finding.at), nanoseconds(finding.last) + DAY_NS - 1):
         bar = work.bar(row)
-        fields, there, usual = _compared(work, finding, row, bar)
-        if usual is None:
-            usual = finding.expected
-        if not (there > 0 and usual > 0) or abs(np.log(there / usual / factor)) >= abs(np.log(there / usual)):
+        fields, usual = _compared(work, finding, row, bar)
+        # Of a bar that is said to be off as a whole, a price that is not stays what it is.
+        off = [field for field in fields if _is_off(bar[field], usual, factor)]
+        if not off:
             break
-        for field in fields:
+        for field in off:
             bar[field] = divided(bar[field], factor)
         size = f"{factor:g} times too large" if factor > 1 else f"{1 / factor:g} times too small"
-        work.change(finding.symbol, row, bar, finding.rule, "divide", f"{finding.field or 'prices'} {size}")
+        what = "prices" if len(off) == len(PRICES) else " and ".join(FIELDS[field] for field in off)
+        work.change(finding.symbol, row, bar, finding.rule, "divide", f"{what} {size}")
         done += 1
     return None if done else "the bars beside it do not confirm the unit"
 
 
-def _compared(work: Work, finding: Finding, row: int, bar: list[float]) -> tuple[list[int], float, float | None]:
-    """The fields concerned, what is there, and what is usual."""
+def _is_off(number: float, usual: float, factor: float) -> bool:
+    """Whether a number is nearer to ``usual`` times the factor than to ``usual``."""
+    return number > 0 and usual > 0 and bool(abs(np.log(number / usual / factor)) < abs(np.log(number / usual)))
+
+
+def _compared(work: Work, finding: Finding, row: int, bar: list[float]) -> tuple[list[int], float]:
+    """The fields concerned, and what is usual for them."""
     if not finding.field:
-        return list(PRICES), bar[CLOSE], work.before(finding.symbol, row)
+        before = work.before(finding.symbol, row)
+        return list(PRICES), finding.expected if before is None else before
     field = FIELDS.index(finding.field)
     if field == VOLUME:
         volumes = work.volumes_before(finding.symbol, row, 20)
-        return [field], bar[field], median(volumes) if volumes else None
-    return [field], bar[field], median(bar[one] for one in PRICES if one != field)
+        return [field], median(volumes) if volumes else finding.expected
+    return [field], median(bar[one] for one in PRICES if one != field)
 
 
 def _unit(value: float, expected: float) -> float | None:

@@ -41,6 +41,8 @@ _FILLED = ledger.FILLS
 # A repair can bring another fault to light: a high that was measured against a close in cents.
 _MOST_ROUNDS = 5
 _DEFAULTS = CleaningPolicy()
+# A finding that was repaired: rule, symbol, time (ns) and field. Found again, it is not tried again.
+Done = tuple[str, str, int, str]
 
 
 def clean(
@@ -106,9 +108,9 @@ def clean(
     before = after = judge(rows, actions)
     cleaned, corrected, entries = rows, actions, list[Entry]()
     left: list[Left] = []
+    done: set[Done] = set()
     for number in range(_MOST_ROUNDS):
         tell(f"repairing, pass {number + 1}")
-        done = {(entry.rule, entry.symbol, entry.at) for entry in entries}
         work = Work(cleaned, ledger.lost(entries))
         records = _records.Records(corrected)
         left = _pass(work, records, after.told, policy, _known(cleaned, corrected, calendar, listings, after), done)
@@ -140,9 +142,9 @@ def _pass(
     told: Sequence[Finding],
     policy: CleaningPolicy,
     known: _fills.Known,
-    done: set[tuple[str, str, int]],
+    done: set[Done],
 ) -> list[Left]:
-    """Repair what can be, in order; return what was left alone, and why."""
+    """Repair what can be, in order, and remember it in ``done``; return what was left alone, and why."""
     left: list[Left] = []
     wanted: dict[str, list[Finding]] = {}
     misplaced = {(one.symbol, one.session) for one in told if one.rule == "missing_sessions"}
@@ -159,7 +161,9 @@ def _pass(
         for rule in rules:
             for finding in sorted(wanted.get(rule, ()), key=lambda one: (one.symbol, one.at)):
                 why = repair(finding)
-                if why is not None:
+                if why is None:
+                    done.add(_name(finding))
+                else:
                     left.append(Left(finding, why))
 
     each(_ORDER, lambda finding: _bars.repair(work, finding, policy))
@@ -172,13 +176,17 @@ def _pass(
     return left
 
 
-def _left_alone(finding: Finding, policy: CleaningPolicy, done: set[tuple[str, str, int]]) -> str | None:
+def _name(finding: Finding) -> Done:
+    return finding.rule, finding.symbol, nanoseconds(finding.at), finding.field
+
+
+def _left_alone(finding: Finding, policy: CleaningPolicy, done: set[Done]) -> str | None:
     action = policy.action(finding.rule)
     if action == "accept":
         return reasons.ACCEPTED
     if action == "keep":
         return reasons.kept(finding.rule, _DEFAULTS.action(finding.rule))
-    if (finding.rule, finding.symbol, nanoseconds(finding.at)) in done:
+    if _name(finding) in done:
         return "it was repaired, and is found again: somebody has to look"
     return None
 

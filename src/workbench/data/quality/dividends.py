@@ -53,7 +53,7 @@ def judge(series: Series, found: Found) -> None:
     _other_night(series, found, paid, told)
     _unlike_others(series, found, paid, told)
     _off_cadence(series, found, paid, told)
-    _adjusted(series, found, paid)
+    _adjusted(series, found, paid, told)
 
 
 def _paid(series: Series) -> Paid | None:
@@ -107,7 +107,7 @@ def _other_night(series: Series, found: Found, paid: Paid, told: set[int]) -> No
         nights = np.arange(max(1, bar - _NEAR), min(len(series), bar + _NEAR + 1))
         off = np.abs(overnight[nights] + paid.drop[k])
         best = int(nights[np.argmin(off)])
-        if best != bar and off.min() <= max(2 * paid.noise[k], 0.2 * paid.drop[k]):
+        if best != bar and off.min() <= max(2 * paid.noise[k], 0.35 * paid.drop[k]):
             detail = (
                 f"{paid.amount[k]:g} USD are on record, but the open fell by as much on {day_text(series.days[best])}"
             )
@@ -176,18 +176,20 @@ def _unseen(paid: Paid) -> list[int]:
 # ---- adjusted already ----------------------------------------------------------------------------------------
 
 
-def _adjusted(series: Series, found: Found, paid: Paid) -> None:
-    """Whether the opens, all taken together, fell by none of the dividends on record."""
-    if len(paid.bar) < 4 or series.splits.any():
+def _adjusted(series: Series, found: Found, paid: Paid, told: set[int]) -> None:
+    """Whether the opens, all taken together, fell by none of the dividends on record; those told of are left out."""
+    if len(paid.bar) - len(told) < 4 or series.splits.any():
         return  # of a symbol with splits those are asked: they are plainer
-    weight = (paid.drop / paid.noise) ** 2
-    share = float(np.sum(-paid.gap * paid.drop / paid.noise**2) / np.sum(weight))
+    kept = np.array([k not in told for k in range(len(paid.bar))])
+    drop, gap, noise = paid.drop[kept], paid.gap[kept], paid.noise[kept]
+    weight = (drop / noise) ** 2
+    share = float(np.sum(-gap * drop / noise**2) / np.sum(weight))
     error = 1.25 / float(np.sqrt(np.sum(weight)))
     last = int(paid.bar[-1])
     before, after = series.close[max(0, last - 250) : last], series.close[last : last + 250]
     off_tick = len(after) >= 5 and on_tick(after) >= _ON_TICK and on_tick(before) <= _OFF_TICK
     if (error < _SURE and share + 3.5 * error < 1 and share < 0.4) or (off_tick and share + error < 1.5):
-        detail = f"{len(paid.bar)} dividends are on record, and opens fell by {share:.0%} of them"
+        detail = f"{len(drop)} dividends are on record, and opens fell by {share:.0%} of them"
         found.add(
             "pre_adjusted", series.symbol, moment(series.days[0]), "block", f"{detail}: prices are adjusted already",
             at=series.tape.rows.at[series.rows[0]], last=moment(series.days[last - 1]), value=share, expected=1.0,

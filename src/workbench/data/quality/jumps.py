@@ -21,6 +21,7 @@ _HISTORY = 60  # sessions that say what is ordinary for a symbol
 _NOISE_FLOOR = 0.03  # log return; a quiet symbol still moves by 3 % overnight on a split day
 _NOISE_WIDTH = 3.0  # robust standard deviations of the overnight return
 _NOISE_MOST = 0.15  # beyond it every move would be some ratio
+_OWN = 5.0  # robust standard deviations of the symbol's returns: a penny stock moves by half for a tick
 _UNLIKELY = 8.0  # robust standard deviations of the symbol's returns that it does not move by on its own
 _TURNOVER = 4.0  # times the median turnover in USD that is no longer ordinary
 _ADJACENT = 10  # days; after a longer hole the move is that of weeks
@@ -116,7 +117,7 @@ def _move(series: Series, overnight: Floats, turnover: Floats, bar: int) -> Move
     ratio = float(np.exp(nearest))
     split = ratio_text(round(ratio, 6))
     size = max(float(overnight[bar]), float(series.returns[bar]), key=abs)
-    if abs(overnight[bar] + nearest) <= noise:
+    if abs(overnight[bar] + nearest) <= noise and abs(size) > _OWN * series.scale:
         detail = f"{facts}: a split of {split} that is not on record"
         return Move(series, bar, size, "unapplied_split", "block", detail, ratio)
     if abs(size) <= _UNLIKELY * series.scale:

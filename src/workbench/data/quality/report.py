@@ -265,4 +265,5 @@ def _frame(findings: Sequence[Finding]) -> pd.DataFrame:
     for name in ("session", "at", "last"):
         columns[name] = np.array(columns[name], dtype="datetime64[ns]")  # type: ignore[assignment]
     frame = pd.DataFrame(columns, columns=list(COLUMNS))
-    return frame.astype({"value": np.float64, "expected": np.float64})
+    words = dict.fromkeys(("symbol", "rule", "severity", "field", "detail"), object)
+    return frame.astype({**words, "value": np.float64, "expected": np.float64})

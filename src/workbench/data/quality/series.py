@@ -89,14 +89,17 @@ class Series:
 
     @cached_property
     def scale(self) -> float:
-        """A robust standard deviation of the returns; of a symbol whose price mostly stands still their mean size.
+        """A robust standard deviation of the returns; of a symbol that mostly stands still the ordinary one.
 
         Of a long history every n-th return, so that some ten thousand are looked at.
         """
         sizes = np.abs(self.returns[1 :: max(1, len(self) // _ENOUGH)])
         if not len(sizes):
             return self.tape.floor
-        return max(self.tape.floor, TO_SIGMA * float(np.median(sizes)), 0.5 * float(sizes.mean()))
+        middle = TO_SIGMA * float(np.median(sizes))
+        if middle < self.tape.floor:  # it moves by ticks, and not often
+            middle = float(np.sqrt(np.mean(np.minimum(sizes, 0.5) ** 2)))
+        return max(self.tape.floor, middle)
 
     def local(self, bars: Ints, gap: int = 1) -> Floats:
         """The robust standard deviation of the returns around some bars, without the moves into and out of them.

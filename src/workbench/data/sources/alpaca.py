@@ -97,7 +97,7 @@ class AlpacaSource:
             raise DataError(f"{self.name}: no bars from {self._span['start']} to {self._span['end']}")
         frame = pd.DataFrame(rows, columns=["symbol", "timestamp", "open", "high", "low", "close", "volume"])
         frame["timestamp"] = pd.to_datetime(frame["timestamp"], utc=True)
-        return FrameSource(frame, Reading(frequency=self._frequency, adjusted=False), name=self.name)
+        return FrameSource(frame, Reading(frequency=self._frequency, adjusted=False, stamp="start"), name=self.name)
 
     @cached_property
     def _found_actions(self) -> list[tuple[str, str, str, float, str]]:

@@ -90,7 +90,11 @@ class DatabaseSource:
             except duckdb.Error as error:
                 raise spool.failure(self.name, "cannot be reached", error, self._secrets) from None
             try:
-                connection.execute(f"COPY (SELECT * FROM {self._rows(connection, ask)}) TO {quoted(str(file))}")
+                rows = self._rows(connection, ask)
+                if kind == "sqlite" and any(c.type == "BLOB" for c in tables.described(connection, rows)):
+                    # Columns without a type can hold anything, so they are read as text.
+                    connection.execute("SET sqlite_all_varchar = true")
+                connection.execute(f"COPY (SELECT * FROM {rows}) TO {quoted(str(file))}")
             except duckdb.Error as error:
                 raise spool.failure(self.name, "cannot be read", error, self._secrets) from None
         return file

@@ -20,9 +20,11 @@ _DAYS = {
     "two-digit year": rf"(?P<day>(?P<one>\d{{1,2}})(?P<sign>[-/.])(?P<two>\d{{1,2}})(?P=sign)\d{{2}}){_TAIL}",
     "day and name": rf"(?P<day>\d{{1,2}}(?P<sign>[- ])[A-Za-z]{{3,9}}(?P=sign)(?:\d{{4}}|\d{{2}})){_TAIL}",
     "name first": rf"(?P<day>[A-Za-z]{{3,9}} \d{{1,2}}(?P<sign>,? )\d{{4}}){_TAIL}",
+    "serial": r"(?P<day>[2-7]\d{4}(?:\.\d+)?)",
     "epoch": r"(?P<day>\d{9,10}(?:\.\d+)?|1\d{12}|1\d{15}|1\d{18})",
 }
 _SHAPES = {name: re.compile(pattern) for name, pattern in _DAYS.items()}
+_EXCEL_1970 = 25_569  # 1970-01-01 in Excel, whose first day is 1899-12-31 and which has a 1900-02-29
 _EPOCHS = {10: ("seconds", 1), 13: ("milliseconds", 10**3), 16: ("microseconds", 10**6), 19: ("nanoseconds", 10**9)}
 
 
@@ -32,6 +34,7 @@ class Dates:
 
     ``formats``: as of ``strptime``, tried in turn. ``zone``: what the moments are in: ``""`` (not said), ``offset``
     (each cell has its own) or the name of a zone. ``suffix``: what is cut off before. ``epoch``: units per second.
+    ``serial``: days as Excel counts them.
     ``timed``: whether there is a time of day. ``reason``: what was inferred and why, or None.
     """
 
@@ -39,6 +42,7 @@ class Dates:
     zone: str = ""
     suffix: str = ""
     epoch: int = 0
+    serial: bool = False
     timed: bool = False
     reason: str | None = None
 
@@ -46,9 +50,12 @@ class Dates:
         """SQL for the cell's moment: TIMESTAMP in UTC where the zone is known, else as written; NULL for no date."""
         if self.epoch:
             return f"TRY(make_timestamp({_microseconds(cell, self.epoch)}))"
-        text = f"trim({cell})"
+        if self.serial:
+            seconds = f"CAST(round((try_cast({cell} AS DOUBLE) - {_EXCEL_1970}) * 86400) AS BIGINT)"
+            return f"TRY(make_timestamp({seconds} * 1000000))"
+        text = cell  # strptime passes over blanks on either side
         if self.suffix:
-            cut = len(self.suffix)
+            text, cut = f"trim({cell})", len(self.suffix)
             text = f"CASE WHEN ends_with({text}, '{self.suffix}') THEN left({text}, length({text}) - {cut}) END"
         listed = f"'{self.formats[0]}'" if len(self.formats) == 1 else repr(list(self.formats))
         read = f"try_strptime({text}, {listed})"
@@ -107,6 +114,8 @@ def infer(cells: Iterable[str], where: str, declared: str | None = None) -> Date
         shown = f" (got {texts[0]!r})" if texts else ""
         raise DataError(f"{where}: there is no date in it that can be read{shown}", hint='say --date-format "%Y-%m-%d"')
     best = max(groups.values(), key=len)
+    if best[0].shape == "serial":
+        return _serial(best)
     return _epoch(best) if best[0].shape == "epoch" else _written(best, where, declared)
 
 
@@ -155,6 +164,11 @@ def _epoch(found: Sequence[_Found]) -> Dates:
         timed=True,
         reason=f"times are {unit} since 1970: {found[0].cell!r} has {digits} digits",
     )
+
+
+def _serial(found: Sequence[_Found]) -> Dates:
+    reason = f"dates are days as Excel counts them: {found[0].cell!r}"
+    return Dates(serial=True, timed=any("." in each.cell for each in found), reason=reason)
 
 
 def _written(found: Sequence[_Found], where: str, declared: str | None) -> Dates:

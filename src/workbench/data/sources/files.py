@@ -28,6 +28,7 @@ PARQUETS = (".parquet", ".pq")
 SHEETS = (".xlsx",)
 _READ = (*TEXTS, *PARQUETS, *SHEETS)
 _BLOCK_BYTES = 1 << 20
+_LARGE_BYTES = 4_000_000
 _MOST_UNPACKED_BYTES = 64 << 30
 # Called with the number of files looked at, the number of all, and the name of the next.
 Progress = Callable[[int, int, str], None]
@@ -78,9 +79,11 @@ class FileSource:
 
     def stage(self, connection: duckdb.DuckDBPyConnection) -> Staged:
         """Read all files into temporary tables; see :func:`workbench.data.sources.staging.stage`."""
+        if sum(file.stat().st_size for file in self.files) > _LARGE_BYTES:
+            connection.execute("RESET threads")  # a small lake is read by one thread; this load wants them all
         with _unpacked(self.files) as files:
             staged = stage(connection, self.name, list(self._tables(connection, files)), self.reading)
-            if any(path.parent not in {file.parent for file in self.files} for path in files):
+            if any(file.suffix.lower() == ".zip" for file in self.files):
                 keep_rows(connection)  # what was unpacked goes now
             return staged
 
@@ -92,7 +95,7 @@ class FileSource:
             self._progress(done, len(files), name)
             kind = _kind(path)
             if kind in SHEETS:
-                yield tables.sheet(connection, path, name)
+                yield tables.sheet(connection, path, name, done)
             elif kind in PARQUETS:
                 columns = tables.parquet(connection, {str(path): name}).columns
                 parquets.setdefault(columns, {})[str(path)] = name

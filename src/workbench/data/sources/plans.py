@@ -10,6 +10,7 @@ from workbench.data.sources import numbers
 from workbench.data.sources.columns import NUMBERS, assign
 from workbench.data.sources.dates import Dates, infer
 from workbench.data.sources.reading import Reading
+from workbench.data.sources.stamps import MIDNIGHT, divided
 from workbench.data.sources.tables import TEXT, Table
 from workbench.errors import DataError
 
@@ -17,6 +18,7 @@ from workbench.errors import DataError
 Cells = Callable[[int], Sequence[str]]
 # Symbol, date and time of a few thousand rows.
 _FIVE = 5
+_NUMERIC = ("DOUBLE", "DECIMAL", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "U")
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def _symbol(maker: _Maker, column: int | None) -> str:
         raise DataError(
             f"{maker.where}: column {name!r} has the symbols", hint="leave out --symbol, or name another column"
         )
-    sql = cell(maker.table, column)
+    sql = f"trim(c{column})" if maker.table.columns[column].type == TEXT else f"c{column}::VARCHAR"
     seen = {row[column].strip() for row in maker.sample if row[column].strip()}
     if seen and all(each.upper().endswith(".US") for each in seen):
         maker.notes.append(f"'.US' is cut from the symbols, as in {min(seen)!r}: it names the country")
@@ -118,7 +120,8 @@ def _written(maker: _Maker, at: Mapping[str, int]) -> tuple[str, Sequence[str]]:
     column = at["date"]
     if "time" not in at:
         whole = maker.table.columns[column].type in ("DOUBLE", "FLOAT")
-        return (f"c{column}::BIGINT::VARCHAR" if whole else cell(maker.table, column)), maker.cells(column)
+        text = maker.table.columns[column].type == TEXT
+        return f"c{column}" if text else f"c{column}{'::BIGINT' if whole else ''}::VARCHAR", maker.cells(column)
     time = at["time"]
     joined = f"({cell(maker.table, column)} || ' ' || {cell(maker.table, time)})"
     return joined, [f"{row[column].strip()} {row[time].strip()}" for row in maker.sample]
@@ -130,9 +133,9 @@ def _frequency(maker: _Maker, at: Mapping[str, int], dates: Dates) -> Frequency:
         return maker.reading.frequency
     if not dates.timed:
         return "daily"
-    stamps = _stamps(maker, at)
+    stamps = _stamps(maker, at, dates)
     clocks = {clock for _, _, clock in stamps}
-    if clocks <= {"", "00:00", "000000", "0000"}:
+    if clocks <= MIDNIGHT:
         return "daily"
     times: dict[tuple[str, str], set[str]] = {}
     for symbol, day, clock in stamps:
@@ -150,45 +153,23 @@ def _frequency(maker: _Maker, at: Mapping[str, int], dates: Dates) -> Frequency:
     )
 
 
-def _stamps(maker: _Maker, at: Mapping[str, int]) -> list[tuple[str, str, str]]:
-    """Symbol, date and time of day (``HH:MM``, or digits) of the first rows, as written."""
+def _stamps(maker: _Maker, at: Mapping[str, int], dates: Dates) -> list[tuple[str, str, str]]:
+    """Symbol, date and time of day (``HH:MM``) of the first rows, as written."""
     column = at["date"]
     found = []
     for row in maker.sample:
         text = row[column].strip()
-        if "time" in at:
-            day, clock = text, row[at["time"]].strip()
-        elif text.partition(".")[0].isdigit() and len(text.partition(".")[0]) in (9, 10, 13, 16, 19):
-            seconds = int(text.partition(".")[0][:10])
-            day, clock = str(seconds // 86400), f"{seconds % 86400 // 3600:02}:{seconds % 3600 // 60:02}"
-        else:
-            day, clock = _divided(text)
-        found.append((row[at["symbol"]] if "symbol" in at else "", day, _short(clock)))
+        try:
+            day, clock = divided(f"{text} {row[at['time']].strip()}" if "time" in at else text, dates)
+        except ValueError:  # a wrong cell; it is told with its row when all are read
+            continue
+        found.append((row[at["symbol"]] if "symbol" in at else "", day, clock))
     return found
-
-
-def _divided(text: str) -> tuple[str, str]:
-    """Date and time of day of one text."""
-    for sign in ("T", "  ", " "):
-        day, found, clock = text.partition(sign)
-        if found and clock[:1].isdigit() and (":" in clock or clock.isdigit()):
-            return day, clock
-    if text.isdigit() and len(text) in (12, 14):
-        return text[:8], text[8:]
-    day, found, clock = text.rpartition(" ") if text.count(":") else (text, "", "")
-    return (day, clock) if found else (text.partition("-")[0] if text[8:9] == "-" else text, text[9:])
-
-
-def _short(clock: str) -> str:
-    """Hours and minutes, and the half of the day."""
-    half = clock.strip()[-2:].upper() if clock.strip()[-2:].upper() in ("AM", "PM") else ""
-    parts = clock.strip().split(":")
-    return ":".join(part.zfill(2)[:2] for part in parts[:2]) + half if len(parts) > 1 else clock.strip()
 
 
 def _refuse_longer_bars(maker: _Maker, clocks: Sequence[str]) -> None:
     """The lake has bars of a day and of a minute; those of five minutes or an hour would be taken for minutes."""
-    minutes = [int(clock[3:5]) if ":" in clock else int(clock[2:4]) for clock in clocks if len(clock) >= 4]
+    minutes = [int(clock[3:]) for clock in clocks if clock]
     if len(set(clocks)) > 2 and all(minute % _FIVE == 0 for minute in minutes):
         step = 60 if len(set(minutes)) == 1 else _FIVE
         raise DataError(
@@ -205,11 +186,12 @@ def _at(maker: _Maker, frequency: Frequency, dates: Dates, moment: str, written:
             maker.notes.append("times say their zone themselves: --timezone is not used")
         elif not dates.zone:
             moment = f"(({moment} AT TIME ZONE '{_zone(maker)}') AT TIME ZONE 'UTC')"
-        return f"CASE WHEN date_trunc('minute', {moment}) = {moment} THEN {moment} END"
+        start = f"{moment} - INTERVAL 1 MINUTE" if reading.stamp == "end" else moment
+        return f"CASE WHEN date_trunc('minute', {moment}) = {moment} THEN {start} END"
     if not dates.timed or not dates.zone:
         return f"CAST({written} AS DATE)"
-    clocks = {clock for _, _, clock in _stamps(maker, at)}
-    if clocks <= {"", "00:00"}:
+    clocks = {clock for _, _, clock in _stamps(maker, at, dates)}
+    if clocks <= MIDNIGHT:
         maker.notes.append("the session is the date as written: every time is midnight")
         return f"CASE WHEN date_trunc('day', {written}) = {written} THEN CAST({written} AS DATE) END"
     zone = reading.timezone or reading.exchange_zone
@@ -247,13 +229,17 @@ def _numbers(maker: _Maker, columns: Mapping[str, int]) -> dict[str, str]:
     for role, column in columns.items():
         kind = maker.table.columns[column].type
         if kind == TEXT:
-            name = cell(maker.table, column)
+            # Casts and strptime pass over blanks themselves: trimming first would take half as long again.
+            name = f"c{column}"
             sql[role] = numbers.dressed_sql(name, mark) if role in dressed else numbers.plain_sql(name)
         elif kind == "FLOAT":
             # The shortest decimal that gives the same float: 129.04, not 129.03999328613281.
             sql[role] = f"c{column}::VARCHAR::DOUBLE"
-        else:
+        elif kind.startswith(_NUMERIC):
             sql[role] = f"CAST(c{column} AS DOUBLE)"
+        else:
+            name = maker.table.columns[column].name
+            raise DataError(f"{maker.where}, column {name!r}: its type is {kind}, which is no number")
     for role, nothing in (("split", 1.0), ("dividend", 0.0)):
         if role in sql:  # most days have none, and many files leave the cell empty then
             sql[role] = f"CASE WHEN {cell(maker.table, columns[role])} IS NULL THEN {nothing} ELSE {sql[role]} END"

@@ -54,7 +54,9 @@ def judge(
         If it cannot be told and is not declared, or an action is not possible.
     """
     _check_listed(connection, name, rows, roles)
-    adjusted, note = _adjusted(connection, name, rows, roles, reading)
+    unlisted = "adj_close" in roles and not {"split", "dividend"} & set(roles)
+    derived = _derived(connection, name, rows) if unlisted or _may_tell(roles, reading) else None
+    adjusted, note = _adjusted(connection, name, rows, roles, reading, derived)
     notes = [note]
     if adjusted and "split" in roles and _count(connection, rows, f"split NOT IN {_NO_SPLIT}"):
         return _made_raw(connection, rows, roles, notes)
@@ -62,10 +64,9 @@ def judge(
     if {"split", "dividend"} & set(roles):
         actions = _listed(connection, rows)
         notes.append("corporate actions are the listed ones")
-    elif "adj_close" in roles:
-        found = _derived(connection, name, rows)
-        actions = _keep(connection, found)
-        notes.append(f"{len(found)} corporate actions are derived from the adjusted close")
+    elif derived is not None:
+        actions = _keep(connection, derived)
+        notes.append(f"{len(derived)} corporate actions are derived from the adjusted close")
     if not adjusted:
         return Judged(rows, actions, None, tuple(notes))
     detail = f"{name} has prices adjusted for splits by its source, not as traded"
@@ -78,8 +79,18 @@ def judge(
     return Judged(rows, actions, NOTICES, tuple(notes))
 
 
+def _may_tell(roles: Collection[str], reading: Reading) -> bool:
+    """Whether an adjusted close is looked at although actions are listed: there may be no split among them."""
+    return "adj_close" in roles and reading.adjusted is None
+
+
 def _adjusted(
-    connection: duckdb.DuckDBPyConnection, name: str, rows: str, roles: Collection[str], reading: Reading
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    rows: str,
+    roles: Collection[str],
+    reading: Reading,
+    derived: pd.DataFrame | None,
 ) -> tuple[bool, str]:
     """Whether prices are divided by splits that came after them, and why that is thought."""
     steps = _steps(connection, rows) if "split" in roles else None
@@ -92,8 +103,8 @@ def _adjusted(
             raise DataError(f"{name}: {steps[1]}, so prices are neither as traded nor adjusted", hint=HINT)
         return steps[0], f"prices are {'adjusted for splits' if steps[0] else 'as traded'}: {steps[1]}"
     cents, shown = _in_cents(connection, rows)
-    if "adj_close" in roles:
-        splits = [row for row in _derived(connection, name, rows).itertuples() if row.kind == "split"]
+    if derived is not None:
+        splits = [row for row in derived.itertuples() if row.kind == "split"]
         if splits:
             first = splits[0]
             return False, (

@@ -22,8 +22,9 @@ class Reading:
 
     ``columns``: role (``open``, ``adj_close``, ...) to the name of the column that has it. ``date_format``: as of
     ``strptime``, or ``day-first``, ``month-first``. ``adjusted``: True for prices that the vendor has divided by the
-    splits since, False for prices as traded. ``timezone``: of times without an offset. ``exchange_zone``: where a
-    session has its date. ``quarantine``: wrong rows are set aside and the rest is read.
+    splits since, False for prices as traded. ``timezone``: of times without an offset. ``stamp``: whether a minute is
+    known by its start or its end. ``exchange_zone``: where a session has its date. ``quarantine``: wrong rows are set
+    aside and the rest is read.
 
     Raises
     ------
@@ -41,6 +42,7 @@ class Reading:
     symbol: str | None = None
     timezone: str | None = None
     decimal: Literal[".", ","] | None = None
+    stamp: Literal["start", "end"] | None = None
     exchange_zone: str = EXCHANGE_ZONE
     quarantine: bool = False
 
@@ -52,6 +54,8 @@ class Reading:
             raise ConfigError(f"no frequency {self.frequency!r}", hint="it is daily or minute")
         if self.decimal not in (None, ".", ","):
             raise ConfigError(f"no decimal mark {self.decimal!r}", hint="it is . or ,")
+        if self.stamp not in (None, "start", "end"):
+            raise ConfigError(f"no stamp {self.stamp!r}", hint="a minute is stamped at its start or its end")
         for zone in (self.timezone, self.exchange_zone):
             if zone is not None:
                 _require_zone(zone)
@@ -59,7 +63,7 @@ class Reading:
     def key(self) -> str:
         """What of it changes the meaning of the data, as text."""
         named = sorted(self.columns.items())
-        said = (self.frequency, self.date_format, self.adjusted, self.symbol, self.timezone, self.decimal)
+        said = (self.frequency, self.date_format, self.adjusted, self.symbol, self.timezone, self.decimal, self.stamp)
         return repr((READER, named, *said, self.exchange_zone, self.quarantine))
 
 

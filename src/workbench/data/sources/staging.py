@@ -15,7 +15,7 @@ from workbench.data.sources import prices
 from workbench.data.sources.columns import NUMBERS
 from workbench.data.sources.dates import is_ambiguous
 from workbench.data.sources.plans import Plan, cell, plan
-from workbench.data.sources.reading import Reading
+from workbench.data.sources.reading import EXCHANGE_ZONE, Reading
 from workbench.data.sources.symbols import by_file
 from workbench.data.sources.tables import TEXT, Table, TypedTable
 from workbench.data.sources.text import quoted
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 ROWS, BARS, FILES, WRONG = "staged_rows", "staged_bars", "staged_files", "staged_quarantine"
 OPTIONAL = ("adj_close", "split", "dividend")
 _MOST_CELLS = 200_000
+_STAMPS_LOOKED_AT = 10_000
+# Other years come from a format that reads 13 as the year 13.
+_BELIEVED = "moment BETWEEN '1800-01-01' AND '2200-01-01'"
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,14 @@ def stage(connection: Connection, name: str, tables: Sequence[Table], reading: R
     except duckdb.Error as error:  # a row of another width, a quote that is not closed: the second pass says where
         if not isinstance(error, duckdb.DataError | duckdb.InvalidInputException | duckdb.IOException):
             raise
-    if read is None or not _is_clean(connection, read):
-        read = _read_located(connection, name, tables, reading)
+    clean, ordered = _look_over(connection, read) if read else (False, False)
+    if read is None or not clean:
+        read, ordered = _read_located(connection, name, tables, reading), False
+    if read.frequency == "minute" and reading.stamp is None:
+        _refuse_end_stamps(connection, name, read.rows, reading.exchange_zone)
     judged = prices.judge(connection, name, read.rows, read.roles, reading)
-    _in_order(connection, judged.rows, "session" if read.frequency == "daily" else "start")
+    time = "session" if read.frequency == "daily" else "start"
+    _in_order(connection, judged.rows, time, ordered=ordered and judged.rows == read.rows)
     notes = [note for each in read.plans for note in each.assumptions]
     notes += [read.symbols] if read.symbols else []
     return Staged(
@@ -77,6 +84,7 @@ def stage(connection: Connection, name: str, tables: Sequence[Table], reading: R
         notices=judged.notices,
         quarantine=WRONG if reading.quarantine and _exists(connection, WRONG) else None,
         assumptions=tuple(dict.fromkeys([*notes, *judged.assumptions])),
+        checked=True,
     )
 
 
@@ -98,27 +106,24 @@ def _read(connection: Connection, name: str, tables: Sequence[Table], reading: R
     return _Read(plans, symbols)
 
 
-def _is_clean(connection: Connection, read: _Read) -> bool:
-    """Whether every row has all that it needs, and no key occurs twice.
+def _look_over(connection: Connection, read: _Read) -> tuple[bool, bool]:
+    """Whether every row has all that it needs and no key occurs twice; and whether rows are in order.
 
     Rows in order are told apart while they stream by; others have to be grouped.
     """
     numbers = [role for role in NUMBERS if role in read.roles]
-    good = " AND ".join(
-        ["symbol <> ''", "coalesce(year(moment) BETWEEN 1800 AND 2200, false)"]
-        + [f"coalesce(isfinite({role}), false)" for role in numbers]
-    )
+    good = " AND ".join(["symbol <> ''", _BELIEVED, *(f"isfinite({role})" for role in numbers)])
     count, wrong, disorder = connection.execute(
         f"SELECT count(*), count_if(NOT coalesce({good}, false)), "
         "count_if(NOT (s < symbol OR (s = symbol AND t < moment))) "
         f"FROM (SELECT *, lag(symbol) OVER () AS s, lag(moment) OVER () AS t FROM {read.rows})"
     ).fetchall()[0]
     if wrong or not count:
-        return False
+        return False, False
     if not disorder:
-        return True
+        return True, True
     twice = f"SELECT 1 FROM {read.rows} GROUP BY symbol, moment HAVING count(*) > 1 LIMIT 1"
-    return not connection.execute(twice).fetchall()
+    return not connection.execute(twice).fetchall(), False
 
 
 def _read_located(connection: Connection, name: str, tables: Sequence[Table], reading: Reading) -> _Read:
@@ -206,7 +211,7 @@ def _fault(each: Plan, table: Table) -> str:
     """SQL for what is wrong with a row, from left to right; NULL if nothing is."""
     checks = ["CASE WHEN shape_fault IS NOT NULL THEN ': ' || shape_fault END"]
     day = "the start of a minute" if each.frequency == "minute" else "a date that can be read"
-    wrong = {"date": ("NOT coalesce(year(moment) BETWEEN 1800 AND 2200, false)", day)}
+    wrong = {"date": (f"NOT coalesce({_BELIEVED}, false)", day)}
     wrong |= {role: (f"NOT coalesce(isfinite({role}), false)", "a number") for role in NUMBERS}
     wrong["symbol"] = ("coalesce(symbol, '') = ''", "a symbol")
     for role, column in sorted(each.columns.items(), key=lambda item: item[1]):
@@ -280,18 +285,33 @@ def _require_one_frequency(plans: Sequence[Plan], tables: Sequence[Table]) -> No
         raise DataError(f"{daily} has daily bars and {minute} minute bars", hint="load them one after the other")
 
 
-def _in_order(connection: Connection, rows: str, time: str) -> None:
+def _refuse_end_stamps(connection: Connection, name: str, rows: str, zone: str) -> None:
+    """Refuse minutes from 09:31 to 16:00: taken for starts, every bar would be a minute late, in backtest and gate.
+
+    It is only looked for in New York's hours, and in the first sessions.
+    """
+    if zone != EXCHANGE_ZONE:
+        return
+    opens, seconds, closes = connection.execute(
+        f"""SELECT count_if(t = '09:30'), count_if(t = '09:31'), count_if(t = '16:00')
+        FROM (SELECT strftime((moment AT TIME ZONE 'UTC') AT TIME ZONE '{zone}', '%H:%M') AS t
+              FROM (SELECT moment FROM {rows} LIMIT {_STAMPS_LOOKED_AT}))"""
+    ).fetchall()[0]
+    if not opens and seconds and closes:
+        raise DataError(
+            f"{name}: minutes run from 09:31 to 16:00 in {zone}, as if stamped at their end",
+            hint="say --stamp end, or --stamp start if they are not",
+        )
+
+
+def _in_order(connection: Connection, rows: str, time: str, *, ordered: bool) -> None:
     """``staged_bars``: the rows with the lake's columns, by symbol and time, so that the lake need not sort them."""
     columns = f"symbol, moment AS {time}, {', '.join(FIELDS)}"
-    disorder = connection.execute(
-        "SELECT count_if(NOT (s < symbol OR (s = symbol AND t < moment))) "
-        f"FROM (SELECT symbol, moment, lag(symbol) OVER () AS s, lag(moment) OVER () AS t FROM {rows})"
-    ).fetchall()[0][0]
     _drop(connection, BARS)
-    if disorder:
-        connection.execute(f"CREATE TEMP TABLE {BARS} AS SELECT {columns} FROM {rows} ORDER BY symbol, moment")
-    else:
+    if ordered:
         connection.execute(f"CREATE TEMP VIEW {BARS} AS SELECT {columns} FROM {rows}")
+    else:
+        connection.execute(f"CREATE TEMP TABLE {BARS} AS SELECT {columns} FROM {rows} ORDER BY symbol, moment")
 
 
 def _forget(connection: Connection) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from workbench.data._ducklake import extension_file, first_line
-from workbench.data.sources.text import SAMPLE_ROWS, TextFile, load_located, quoted, read_csv_sql
+from workbench.data.sources.text import SAMPLE_ROWS, TextFile, load_located, quoted, read_csv_sql, sample
 from workbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 TEXT = "VARCHAR"
 LOCATED = "staged_text"
+_SAMPLED_FILES = 8
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,10 @@ class TextTable:
         return name
 
     def sample(self, connection: duckdb.DuckDBPyConnection) -> Sequence[Sequence[str]]:
-        return self.files[0].sample
+        # One file of many may be told from others by how it writes numbers or dates.
+        step = -(-len(self.files) // _SAMPLED_FILES)
+        chosen = self.files[::step]
+        return [row for file in chosen for row in sample(file, SAMPLE_ROWS // len(chosen))]
 
 
 class TypedTable:
@@ -151,8 +155,8 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def sheet(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> TypedTable:
-    """The first sheet of an Excel workbook; its first row has the names.
+def sheet(connection: duckdb.DuckDBPyConnection, path: Path, name: str, number: int) -> TypedTable:
+    """The first sheet of an Excel workbook, all cells as text; its first row has the names. ``number``: of the sheet.
 
     Raises
     ------
@@ -162,12 +166,14 @@ def sheet(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> Typed
     import duckdb
 
     load_extension(connection, "excel")
-    relation = f"read_xlsx({quoted(str(path))}, header = true, stop_at_empty = false, ignore_errors = false)"
+    table = f"staged_sheet_{number}"
+    relation = f"read_xlsx({quoted(str(path))}, header = true, all_varchar = true, stop_at_empty = false)"
     try:
         columns = described(connection, relation)
-        table = f"staged_sheet_{len(name)}_{abs(hash(str(path)))}"
+        filled = " OR ".join(f"{identifier(column.name)} <> ''" for column in columns)
         connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT *, row_number() OVER () + 1 AS staged_line FROM {relation}"
+            f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT * FROM "
+            f"(SELECT *, row_number() OVER () + 1 AS staged_line FROM {relation}) WHERE {filled}"
         )
     except duckdb.Error as error:
         raise DataError(f"{name}: cannot be read: {first_line(error)}") from error

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import duckdb
 
 SAMPLE_ROWS = 2000
-_HEAD_BYTES = 512 * 1024
+_HEAD_BYTES = 32 * 1024
+_SAMPLE_BYTES = 512 * 1024
 _HEADER_WITHIN = 30
 _CHUNK_ROWS = 100_000
 _SEPARATORS = (",", ";", "\t", "|")
@@ -30,7 +31,7 @@ class TextFile:
     """One file: where it is, what messages call it, and how its header says it is to be read.
 
     ``skip``: lines up to and with the header. ``symbol``: what stands in a second line of the header, as yfinance
-    writes it. ``sample``: its first rows, cells as text.
+    writes it.
     """
 
     path: Path
@@ -40,7 +41,6 @@ class TextFile:
     names: tuple[str, ...]
     skip: int
     symbol: str | None
-    sample: tuple[tuple[str, ...], ...]
 
     @property
     def shape(self) -> tuple[object, ...]:
@@ -65,10 +65,29 @@ def look(path: Path, name: str) -> TextFile:
     if cells[0] == "Price" and _cells(lines, at + 1, separator)[:1] == ["Ticker"]:
         cells, symbol = _of_yfinance(cells, _cells(lines, at + 1, separator), name)
         skip = at + 3
-    sample = _sample(head, separator, skip, len(cells), name)
-    if whole and not sample:
+    if whole and not any(line.strip() for line in itertools.islice(io.StringIO(head, newline=""), skip, None)):
         raise DataError(f"{name}: there are no rows below the header")
-    return TextFile(path, name, encoding, separator, tuple(cells), skip, symbol, sample)
+    return TextFile(path, name, encoding, separator, tuple(cells), skip, symbol)
+
+
+def sample(file: TextFile, rows: int = SAMPLE_ROWS) -> list[tuple[str, ...]]:
+    """The first rows of a file, cells as text.
+
+    Raises
+    ------
+    DataError
+        If they are no rows of cells.
+    """
+    head, _, _ = _head(file.path, file.name, _SAMPLE_BYTES)
+    width = len(file.names)
+    stream = io.StringIO(head, newline="")
+    for _ in range(file.skip):
+        next(stream, "")
+    try:
+        reader = itertools.islice(csv.reader(stream, delimiter=file.separator), rows)
+        return [tuple((cells + [""] * width)[:width]) for cells in reader if cells]
+    except csv.Error as error:
+        raise DataError(f"{file.name}: cannot be read: {error}") from error
 
 
 def read_csv_sql(files: Sequence[TextFile]) -> str:
@@ -147,14 +166,14 @@ def _open(file: TextFile) -> IO[str]:
     return file.path.open(encoding=file.encoding, newline="")
 
 
-def _head(path: Path, name: str) -> tuple[str, str, bool]:
+def _head(path: Path, name: str, size: int = _HEAD_BYTES) -> tuple[str, str, bool]:
     """The beginning as text, its encoding, and whether that is all of it; a line that is cut is left out."""
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
-            data = stream.read(_HEAD_BYTES)
+            data = stream.read(size)
     except (OSError, EOFError) as error:
         raise DataError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    whole = len(data) < _HEAD_BYTES
+    whole = len(data) < size
     encoding = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), "utf-8")
     if b"\x00" in data and encoding != "utf-16":
         raise DataError(f"{name}: this is no text", hint="files of text, Parquet and Excel can be read")
@@ -192,20 +211,6 @@ def _of_yfinance(fields: Sequence[str], symbols: Sequence[str], name: str) -> tu
             hint="give the frame itself to wb.load, or write it in rows: frame.stack(level='Ticker').to_csv(...)",
         )
     return ["Date", *fields[1:]], found[0]
-
-
-def _sample(head: str, separator: str, skip: int, width: int, name: str) -> tuple[tuple[str, ...], ...]:
-    stream = io.StringIO(head, newline="")
-    for _ in range(skip):
-        next(stream, "")
-    rows = []
-    try:
-        for cells in itertools.islice(csv.reader(stream, delimiter=separator), SAMPLE_ROWS):
-            if cells:
-                rows.append(tuple((cells + [""] * width)[:width]))
-    except csv.Error as error:
-        raise DataError(f"{name}: cannot be read: {error}") from error
-    return tuple(rows)
 
 
 def _cells(lines: Sequence[str], at: int, separator: str) -> list[str]:

@@ -1,0 +1,144 @@
+"""One side of ``bench_clean``, in a process of its own: ``python clean_sides.py ours|pandas ROWS FILE``.
+
+It makes minute bars of 100 symbols with faults put in, cleans them, writes the repaired cells to FILE, and prints the
+seconds of rules and repairs and its peak memory as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from workbench.calendars import calendar
+from workbench.data.dataset import FIELDS, no_actions
+from workbench.data.rows import BarRows
+
+PRICES = list(FIELDS[:4])
+SYMBOLS = 100
+MINUTES = 390
+FAULTS = 20_000  # bars for one that is wrong, of every kind
+
+
+def made(rows: int) -> BarRows:
+    """Minutes of full sessions on cents, one log-normal path a symbol, and the faults of ``spoil``."""
+    sessions = calendar("XNYS").sessions(date(2013, 1, 2), date(2016, 12, 30))
+    xnys, wanted = calendar("XNYS"), max(1, rows // (SYMBOLS * MINUTES))
+    full = [day for day in sessions if (xnys.close(day) - xnys.open(day)).seconds == MINUTES * 60][:wanted]
+    opens = np.array([np.datetime64(xnys.open(day).replace(tzinfo=None), "ns") for day in full])
+    times = (opens[:, None] + np.arange(MINUTES) * np.timedelta64(1, "m").astype("timedelta64[ns]")).ravel()
+    rng = np.random.default_rng(7)
+    size = SYMBOLS * len(times)
+    columns = {name: np.empty(size) for name in FIELDS}
+    for number in range(SYMBOLS):
+        where = slice(number * len(times), (number + 1) * len(times))
+        close = np.round(rng.uniform(20, 200) * np.exp(np.cumsum(rng.normal(0, 4e-4, len(times)))), 2)
+        open_ = np.r_[close[0], close[:-1]]
+        columns["open"][where], columns["close"][where] = open_, close
+        columns["high"][where] = np.maximum(open_, close) + 0.01 * rng.integers(0, 4, len(times))
+        columns["low"][where] = np.minimum(open_, close) - 0.01 * rng.integers(0, 4, len(times))
+        columns["volume"][where] = rng.integers(100, 5_000, len(times))
+    spoil(columns, rng, len(times))
+    names = tuple(f"S{number:03}" for number in range(SYMBOLS))
+    offsets = np.arange(SYMBOLS + 1, dtype=np.int64) * len(times)
+    return BarRows(names, offsets, np.tile(times, SYMBOLS), **columns, frequency="minute")
+
+
+def spoil(columns: dict[str, np.ndarray], rng: np.random.Generator, length: int) -> None:
+    """Single bars in cents, swapped ranges, prices of zero; none beside another, none in a symbol's first minutes."""
+    size = len(columns["close"])
+    places = rng.permutation(np.arange(100, size - 100, 40))
+    places = places[(places % length > 100) & (places % length < length - 100)]
+    count = max(3, size // FAULTS)
+    cents, swapped, zero = (places[kind * count : (kind + 1) * count] for kind in range(3))
+    for name in PRICES:
+        columns[name][cents] = np.round(columns[name][cents] * 100)
+        columns[name][zero] = 0.0
+    swapped = swapped[columns["high"][swapped] > columns["low"][swapped]]
+    columns["high"][swapped], columns["low"][swapped] = columns["low"][swapped], columns["high"][swapped].copy()
+
+
+def ours(rows: BarRows) -> pd.DataFrame:
+    from workbench.data.cleaning import CleaningPolicy, clean
+
+    cleaned = clean(rows, no_actions(), calendar("XNYS"), CleaningPolicy(bad_value="previous"))
+    return cleaned.repairs[["symbol", "at", "field", "old", "new", "rule"]]
+
+
+def plain_pandas(rows: BarRows) -> pd.DataFrame:
+    """The rules that find these faults and those that must look and find nothing, and the repairs, as one writes them.
+
+    Everything is a column or a groupby; no loop over bars.
+    """
+    frame = rows.frame()
+    raw = frame.copy()
+    rule = pd.Series("", index=frame.index)
+    bad = (frame[PRICES] <= 0).any(axis=1) | frame[PRICES].isna().any(axis=1) | (frame["volume"] < 0)
+    rule[bad] = "bad_value"
+    good = frame["close"].where(~bad)
+    by = frame["symbol"]
+    before = good.groupby(by).shift().groupby(by).ffill()
+    jump = np.log(good / before)
+    cents = (jump - np.log(100)).abs() < 0.4
+    frame.loc[cents, PRICES] = (frame.loc[cents, PRICES] / 100).round(4)
+    rule[cents] = "unit_error"
+    frame.loc[bad, PRICES] = np.column_stack([before[bad]] * 4)
+    top, bottom = frame[["open", "close"]].max(axis=1), frame[["open", "close"]].min(axis=1)
+    disorder = ~bad & ((frame["high"] < top) | (frame["low"] > bottom))
+    high, low = frame.loc[disorder, PRICES].max(axis=1), frame.loc[disorder, PRICES].min(axis=1)
+    frame.loc[disorder, "high"], frame.loc[disorder, "low"] = high, low
+    rule[disorder] = "price_order"
+    _look(frame)
+    changed = [
+        raw.loc[differs, ["symbol", "at"]].assign(
+            field=name, old=raw.loc[differs, name], new=frame.loc[differs, name], rule=rule[differs]
+        )
+        for name in PRICES
+        if (differs := frame[name] != raw[name]).any()
+    ]
+    return pd.concat(changed, ignore_index=True)
+
+
+def _look(frame: pd.DataFrame) -> dict[str, int]:
+    """Rules that find nothing here: duplicates, zero volume, stale runs, outliers, minutes off the calendar."""
+    by = frame["symbol"]
+    returns = np.log(frame["close"]).groupby(by).diff()
+    scale = 1.4826 * returns.abs().groupby(by).rolling(60, min_periods=20).median().droplevel(0)
+    back = returns.groupby(by).shift(-1)
+    outlier = (returns.abs() > 8 * scale) & (back.abs() > 8 * scale) & (returns * back < 0)
+    still = returns.eq(0)
+    runs = still.groupby(by).cumsum() - still.groupby(by).cumsum().where(~still).groupby(by).ffill().fillna(0)
+    local = frame["at"].dt.tz_localize("UTC").dt.tz_convert("America/New_York")
+    minute = local.dt.hour * 60 + local.dt.minute
+    counts = frame.groupby(["symbol", local.dt.date]).size()
+    return {
+        "duplicate": int(frame.duplicated(["symbol", "at"]).sum()),
+        "zero_volume": int((frame["volume"] == 0).sum()),
+        "outlier": int(outlier.sum()),
+        "stale_run": int((runs > 20).sum()),
+        "extra_minutes": int(((minute < 570) | (minute >= 960)).sum()),
+        "missing_minutes": int((counts < MINUTES).sum()),
+    }
+
+
+def main(side: str, rows: int, file: Path) -> None:
+    work = {"ours": ours, "pandas": plain_pandas}[side]
+    work(made(SYMBOLS * MINUTES))  # compiled, imported and warm
+    bars = made(rows)
+    idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    repairs = work(bars)
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    repairs.sort_values(["symbol", "at", "field"], ignore_index=True).to_pickle(file)
+    print(json.dumps({"seconds": seconds, "rows": len(bars), "idle_kb": idle, "peak_kb": peak}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))

@@ -18,6 +18,7 @@ from support.homes import environment, make_home
 
 from workbench.app import open_workbench
 from workbench.cli.main import main
+from workbench.errors import ConfigError
 
 HEADER = "Date,Open,High,Low,Close,Volume"
 ROWS = ("2013-02-05,204.31,204.75,202.51,202.79,3636900", "2013-02-06,200.39,201.29,199.56,201.02,3624200")
@@ -107,7 +108,7 @@ def test_columns_dates_and_zones_are_declared_by_options(command: Command, house
     code, out, err = command(
         "data", "load", "odd.csv", "--raw", "--symbol", "SPY", "--column", "date=When", "--map", "close=Last",
         "--date-format", "day-first", "--decimal", ",", "--frequency", "minute", "--timezone", "America/New_York",
-        "--dry-run", "--json",
+        "--stamp", "start", "--calendar", "XNYS", "--dry-run", "--json",
     )  # fmt: skip
     assert (code, err) == (0, "")
     (told,) = json.loads(out)
@@ -152,6 +153,8 @@ def test_a_notebook_loads_files_and_frames(house: Path) -> None:
         result = workbench.load(frame, adjusted=False)
         assert (result.source, result.rows_added) == ("frame", 1)
         assert workbench.load(frame, adjusted=False).repeated
+        with pytest.raises(ConfigError, match="load has no 'adjust'; did you mean adjusted"):
+            workbench.load(frame, adjust=False)
         assert workbench.lake.bars(["T"], adjustment="raw").close["T"].tolist() == [36.2]
     finally:
         workbench.close()

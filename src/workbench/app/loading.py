@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, fields
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from workbench.data.dataset import LoadResult, Source, Staged
 from workbench.data.sources import Reading
 from workbench.data.sources.files import FileSource, Progress
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,12 +106,37 @@ def load(
     *,
     asked: Asked | None = None,
     restate: bool = False,
-    progress: Progress | None = None,
+    progress: bool = True,
     **declared: Any,
 ) -> LoadResult:
     """Read what a location names and put it into the lake; ``declared`` are the fields of :class:`Reading`."""
+    unknown = set(declared) - {each.name for each in fields(Reading)}
+    if unknown:
+        name = min(unknown)
+        raise ConfigError(f"load has no {name!r}", hint=nearest(name, [each.name for each in fields(Reading)]))
     reading = Reading(**{"exchange_zone": workbench.calendar.zone.key} | declared)
-    return workbench.lake.load(source(workbench, location, reading, asked, progress=progress), restate=restate)
+    with closing(_FileBar(progress)) as bar:
+        return workbench.lake.load(source(workbench, location, reading, asked, progress=bar), restate=restate)
+
+
+class _FileBar:
+    """A bar of files where somebody watches (a terminal or a notebook) and there is more than one."""
+
+    def __init__(self, wanted: bool) -> None:
+        self._wanted = wanted
+        self._bar: Any = None
+
+    def __call__(self, done: int, total: int, name: str) -> None:
+        from workbench.research.sweeping.progress import bar
+
+        if self._bar is None and total > 1:
+            self._bar = bar(self._wanted, total=total, initial=0, unit=" files")
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
 
 
 def preview(found: Source) -> Preview:

@@ -152,7 +152,12 @@ class Workbench:
         return load_sample(self.lake, self.settings.sample_dir)
 
     def load(
-        self, location: str | os.PathLike[str] | pd.DataFrame, *, restate: bool = False, **declared: Any
+        self,
+        location: str | os.PathLike[str] | pd.DataFrame,
+        *,
+        restate: bool = False,
+        progress: bool = True,
+        **declared: Any,
     ) -> LoadResult:
         """Bring data into the lake: ``wb.load("prices/*.csv", adjusted=False)``, ``wb.load(frame)``.
 
@@ -163,6 +168,8 @@ class Workbench:
             ``alpaca:SYMBOL,...``, or a frame: long, or with columns of symbols as yfinance gives.
         restate
             Whether most of a symbol's history may be replaced.
+        progress
+            Whether a bar is shown for many files, where somebody watches.
         declared
             What the data does not say itself: fields of :class:`workbench.data.sources.Reading`; ``table`` or
             ``query`` of a database; ``start`` and ``end`` of a venue's bars.
@@ -182,7 +189,7 @@ class Workbench:
             as_date(declared.pop("start", None)),
             as_date(declared.pop("end", None)),
         )
-        return loading.load(self, location, asked=asked, restate=restate, **declared)
+        return loading.load(self, location, asked=asked, restate=restate, progress=progress, **declared)
 
     def bars(
         self, symbols: Sequence[str] | None = None, *, adjustment: Adjustment = "total", cleaned: bool = False

@@ -35,7 +35,7 @@ def written(value: float, comma: bool, thousands: bool) -> str:
     return text.replace(",", " ").replace(".", ",").replace(" ", ".") if comma else text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data(), bars=rows, comma=st.booleans(), thousands=st.booleans(), day=st.sampled_from(DATES))
 def test_bars_come_back_from_any_shape(
     data: st.DataObject, bars: list[tuple[float, ...]], comma: bool, thousands: bool, day: str

@@ -156,6 +156,7 @@ def test_symbols_that_cannot_be_told_are_asked_for(desk: Desk) -> None:
     with pytest.raises(DataError, match=r"^history_2013\.csv: no column has the symbol.*say --symbol"):
         desk.bars("history_2013.csv", HEADER, ROW)
     assert desk.bars("history_2013.csv", HEADER, ROW, symbol="IBM")[0][0] == "IBM"
+    assert desk.bars("history_2013.csv", HEADER, ROW, symbol="O'NEIL")[0][0] == "O'NEIL"
     with pytest.raises(DataError, match="column 'Ticker' has the symbols"):
         desk.bars("x.csv", f"Ticker,{HEADER}", f"IBM,{ROW}", symbol="IBM")
 

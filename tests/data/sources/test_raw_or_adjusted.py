@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from data.sources.conftest import Desk
 
+from workbench.data.sources import Reading
 from workbench.data.sources.files import FileSource
 from workbench.errors import DataError
 
@@ -139,6 +140,18 @@ def test_listed_dividends_become_actions_and_empty_cells_are_none(desk: Desk) ->
     assert [(row[0], str(row[1]), *row[2:]) for row in desk.table(desk.staged.actions)] == [
         ("IBM", "2013-02-06", "dividend", 0.85, "published")
     ]
+
+
+def test_files_with_and_without_a_column_of_dividends_are_one_load(desk: Desk) -> None:
+    desk.write(
+        "KO.csv", "Date,Open,High,Low,Close,Volume,Dividends", "2013-02-05,1,1,1,1,5,0", "2013-02-06,1,1,1,1,5,0.28"
+    )
+    desk.write("IBM.csv", "Date,Open,High,Low,Close,Volume", "2013-02-05,1,1,1,1,5")
+    assert len(desk.read(FileSource(desk.folder, Reading(adjusted=False)))) == 3
+    assert [row[:1] + row[2:4] for row in desk.table(desk.staged.actions)] == [("KO", "dividend", 0.28)]
+    desk.write("GE.csv", "Date,Open,High,Low,Close,Volume,Adj Close", "2013-02-05,1,1,1,1,5,1")
+    with pytest.raises(DataError, match="some of it has an adjusted close and some has not; load these apart"):
+        desk.read(FileSource(desk.folder, Reading(adjusted=False)))
 
 
 def test_an_impossible_split_is_refused(desk: Desk) -> None:

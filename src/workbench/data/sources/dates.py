@@ -57,7 +57,8 @@ class Dates:
         if self.suffix:
             text, cut = f"trim({cell})", len(self.suffix)
             text = f"CASE WHEN ends_with({text}, '{self.suffix}') THEN left({text}, length({text}) - {cut}) END"
-        listed = f"'{self.formats[0]}'" if len(self.formats) == 1 else repr(list(self.formats))
+        listed = ", ".join("'" + each.replace("'", "''") + "'" for each in self.formats)
+        listed = listed if len(self.formats) == 1 else f"[{listed}]"
         read = f"try_strptime({text}, {listed})"
         if self.zone == "offset":
             return f"({read} AT TIME ZONE 'UTC')"

@@ -28,7 +28,6 @@ PARQUETS = (".parquet", ".pq")
 SHEETS = (".xlsx",)
 _READ = (*TEXTS, *PARQUETS, *SHEETS)
 _BLOCK_BYTES = 1 << 20
-_LARGE_BYTES = 4_000_000
 _MOST_UNPACKED_BYTES = 64 << 30
 # Called with the number of files looked at, the number of all, and the name of the next.
 Progress = Callable[[int, int, str], None]
@@ -79,8 +78,6 @@ class FileSource:
 
     def stage(self, connection: duckdb.DuckDBPyConnection) -> Staged:
         """Read all files into temporary tables; see :func:`workbench.data.sources.staging.stage`."""
-        if sum(file.stat().st_size for file in self.files) > _LARGE_BYTES:
-            connection.execute("RESET threads")  # a small lake is read by one thread; this load wants them all
         with _unpacked(self.files) as files:
             staged = stage(connection, self.name, list(self._tables(connection, files)), self.reading)
             if any(file.suffix.lower() == ".zip" for file in self.files):

@@ -12,21 +12,20 @@ from workbench.data.sources.dates import Dates, infer
 from workbench.data.sources.reading import Reading
 from workbench.data.sources.stamps import MIDNIGHT, divided
 from workbench.data.sources.tables import TEXT, Table
+from workbench.data.sources.text import quoted
 from workbench.errors import DataError
 
 # Gives cells of a column as text: enough of them to infer from.
 Cells = Callable[[int], Sequence[str]]
-# Symbol, date and time of a few thousand rows.
 _FIVE = 5
+# Instead of SQL for the symbol: the file's name has it.
+NAMED_BY_FILE = ""
 _NUMERIC = ("DOUBLE", "DECIMAL", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "U")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a table is read. ``sql``: for ``symbol`` (None: from the file's name), ``at`` and the numbers, by role.
-
-    ``at_column``: the column that messages name for the date.
-    """
+    """How a table is read. ``sql``: for ``symbol`` (``NAMED_BY_FILE``: none), ``at`` and the numbers, by role."""
 
     frequency: Frequency
     sql: Mapping[str, str]
@@ -78,7 +77,7 @@ def cell(table: Table, column: int) -> str:
 def _symbol(maker: _Maker, column: int | None) -> str:
     declared = maker.reading.symbol
     if column is None:
-        return f"'{declared}'" if declared else "''"
+        return quoted(declared) if declared else NAMED_BY_FILE
     name = maker.table.columns[column].name
     if declared:
         raise DataError(

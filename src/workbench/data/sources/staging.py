@@ -14,7 +14,7 @@ from workbench.data.dataset import FIELDS, Frequency, Staged
 from workbench.data.sources import prices
 from workbench.data.sources.columns import NUMBERS
 from workbench.data.sources.dates import is_ambiguous
-from workbench.data.sources.plans import Plan, cell, plan
+from workbench.data.sources.plans import NAMED_BY_FILE, Plan, cell, plan
 from workbench.data.sources.reading import EXCHANGE_ZONE, Reading
 from workbench.data.sources.symbols import by_file
 from workbench.data.sources.tables import TEXT, Table, TypedTable
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     Connection = duckdb.DuckDBPyConnection
 
 ROWS, BARS, FILES, WRONG = "staged_rows", "staged_bars", "staged_files", "staged_quarantine"
-OPTIONAL = ("adj_close", "split", "dividend")
+# What a table without the column has in it.
+OPTIONAL = {"adj_close": "NULL::DOUBLE", "split": "1.0::DOUBLE", "dividend": "0.0::DOUBLE"}
 _MOST_CELLS = 200_000
 _STAMPS_LOOKED_AT = 10_000
 # Other years come from a format that reads 13 as the year 13.
@@ -72,6 +73,8 @@ def stage(connection: Connection, name: str, tables: Sequence[Table], reading: R
         read, ordered = _read_located(connection, name, tables, reading), False
     if read.frequency == "minute" and reading.stamp is None:
         _refuse_end_stamps(connection, name, read.rows, reading.exchange_zone)
+    if "adj_close" in read.roles and any("adj_close" not in each.columns for each in read.plans):
+        raise DataError(f"{name}: some of it has an adjusted close and some has not", hint="load these apart")
     judged = prices.judge(connection, name, read.rows, read.roles, reading)
     time = "session" if read.frequency == "daily" else "start"
     _in_order(connection, judged.rows, time, ordered=ordered and judged.rows == read.rows)
@@ -111,15 +114,19 @@ def _look_over(connection: Connection, read: _Read) -> tuple[bool, bool]:
 
     Rows in order are told apart while they stream by; others have to be grouped.
     """
-    numbers = [role for role in NUMBERS if role in read.roles]
-    good = " AND ".join(["symbol <> ''", _BELIEVED, *(f"isfinite({role})" for role in numbers)])
-    count, wrong, disorder = connection.execute(
-        f"SELECT count(*), count_if(NOT coalesce({good}, false)), "
-        "count_if(NOT (s < symbol OR (s = symbol AND t < moment))) "
-        f"FROM (SELECT *, lag(symbol) OVER () AS s, lag(moment) OVER () AS t FROM {read.rows})"
+    numbers = " + ".join(role for role in NUMBERS if role in read.roles)
+    # One sum tells of any number among them that is missing, infinite or none.
+    good = f"symbol <> '' AND {_BELIEVED} AND isfinite({numbers})"
+    count, wrong = connection.execute(
+        f"SELECT count(*), count_if(NOT coalesce({good}, false)) FROM {read.rows}"
     ).fetchall()[0]
     if wrong or not count:
         return False, False
+    # A query of its own: with all columns in it, the window would copy them.
+    disorder = connection.execute(
+        "SELECT count_if(NOT (s < symbol OR (s = symbol AND t < moment))) "
+        f"FROM (SELECT symbol, moment, lag(symbol) OVER () AS s, lag(moment) OVER () AS t FROM {read.rows})"
+    ).fetchall()[0][0]
     if not disorder:
         return True, True
     twice = f"SELECT 1 FROM {read.rows} GROUP BY symbol, moment HAVING count(*) > 1 LIMIT 1"
@@ -185,7 +192,7 @@ def _select(each: Plan, source: str, *, located: bool, table: Table) -> str:
     """SQL for the rows of a table; with ``located`` also file, line, label, fault and row."""
     symbol = each.sql["symbol"]
     joined = source
-    if symbol == "''":
+    if symbol == NAMED_BY_FILE:
         symbol = "f.symbol"
         joined = f"{source} AS r JOIN {FILES} AS f ON f.file = r.file"
         source_file = "r.file"
@@ -193,7 +200,7 @@ def _select(each: Plan, source: str, *, located: bool, table: Table) -> str:
         source_file = "file"
     columns = [f"{symbol} AS symbol", f"{each.sql['at']} AS moment"]
     columns += [f"{each.sql[role]} AS {role}" for role in FIELDS]
-    columns += [f"{each.sql.get(role, 'NULL::DOUBLE')} AS {role}" for role in OPTIONAL]
+    columns += [f"{each.sql.get(role, nothing)} AS {role}" for role, nothing in OPTIONAL.items()]
     if not located:
         return f"SELECT {', '.join(columns)} FROM {joined}"
     names = "MAP {" + ", ".join(f"{quoted(path)}: {quoted(name)}" for path, name in table.names.items()) + "}"
@@ -218,17 +225,13 @@ def _fault(each: Plan, table: Table) -> str:
         if role not in wrong:
             continue
         condition, what = wrong[role]
-        name = f", column {quoted_name(table.columns[column].name)}: "
+        name = f", column {table.columns[column].name!r}: "
         text = cell(table, column)
         checks.append(
             f"CASE WHEN {condition} THEN {quoted(name)} || CASE WHEN {text} IS NULL THEN 'is empty' "
             f"ELSE 'is not {what} (got ''' || {text} || ''')' END END"
         )
     return f"coalesce({', '.join(checks)})"
-
-
-def quoted_name(name: str) -> str:
-    return repr(name)
 
 
 def _mark_duplicates(connection: Connection, frequency: Frequency) -> None:
@@ -269,7 +272,7 @@ def _symbols_of_files(
     connection: Connection, tables: Sequence[Table], plans: Sequence[Plan], reading: Reading
 ) -> str | None:
     """Make the table of symbols by file, for tables without a column of them."""
-    nameless = [table for table, each in zip(tables, plans, strict=True) if each.sql["symbol"] == "''"]
+    nameless = [table for table, each in zip(tables, plans, strict=True) if each.sql["symbol"] == NAMED_BY_FILE]
     if not nameless:
         return None
     symbols, reason = by_file(nameless)

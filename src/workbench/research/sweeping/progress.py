@@ -10,14 +10,14 @@ from typing import Any
 Progress = Callable[..., Any]
 
 
-def bar(progress: Progress | bool, *, total: int, initial: int) -> Any:
+def bar(progress: Progress | bool, *, total: int, initial: int, unit: str = " combinations") -> Any:
     """A bar where somebody watches: in a notebook, or on a terminal; otherwise one that shows nothing.
 
     >>> bar(False, total=3, initial=0).disable
     True
     """
     if not isinstance(progress, bool):
-        return progress(total=total, initial=initial, unit=" combinations")
+        return progress(total=total, initial=initial, unit=unit)
     from tqdm import tqdm
 
     notebook = _in_notebook()
@@ -25,7 +25,7 @@ def bar(progress: Progress | bool, *, total: int, initial: int) -> Any:
     return tqdm(
         total=total,
         initial=initial,
-        unit=" combinations",
+        unit=unit,
         unit_scale=True,
         mininterval=1.0 if notebook else 0.1,
         disable=not (progress and watched),

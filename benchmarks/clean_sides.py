@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import quality_reference
 
 from workbench.calendars import calendar
 from workbench.data.dataset import FIELDS, no_actions
@@ -72,29 +73,27 @@ def ours(rows: BarRows) -> pd.DataFrame:
 
 
 def plain_pandas(rows: BarRows) -> pd.DataFrame:
-    """The rules that find these faults and those that must look and find nothing, and the repairs, as one writes them.
+    """The rules of ``quality_reference`` and units, the repairs, and the rules again, as one writes them in pandas.
 
     Everything is a column or a groupby; no loop over bars.
     """
+    xnys = calendar("XNYS")
     frame = rows.frame()
     raw = frame.copy()
-    rule = pd.Series("", index=frame.index)
-    bad = (frame[PRICES] <= 0).any(axis=1) | frame[PRICES].isna().any(axis=1) | (frame["volume"] < 0)
-    rule[bad] = "bad_value"
+    found = quality_reference.findings(frame, xnys)
+    bad, disorder = (_where(frame, found, rule) for rule in ("bad_value", "price_order"))
     good = frame["close"].where(~bad)
-    by = frame["symbol"]
-    before = good.groupby(by).shift().groupby(by).ffill()
-    jump = np.log(good / before)
-    cents = (jump - np.log(100)).abs() < 0.4
+    before = good.groupby(frame["symbol"]).shift().groupby(frame["symbol"]).ffill()
+    cents = (np.log(good / before) - np.log(100)).abs() < 0.4
+    rule = pd.Series("", index=frame.index).mask(bad, "bad_value").mask(cents, "unit_error")
+    rule = rule.mask(disorder, "price_order")
     frame.loc[cents, PRICES] = (frame.loc[cents, PRICES] / 100).round(4)
-    rule[cents] = "unit_error"
     frame.loc[bad, PRICES] = np.column_stack([before[bad]] * 4)
-    top, bottom = frame[["open", "close"]].max(axis=1), frame[["open", "close"]].min(axis=1)
-    disorder = ~bad & ((frame["high"] < top) | (frame["low"] > bottom))
     high, low = frame.loc[disorder, PRICES].max(axis=1), frame.loc[disorder, PRICES].min(axis=1)
     frame.loc[disorder, "high"], frame.loc[disorder, "low"] = high, low
-    rule[disorder] = "price_order"
-    _look(frame)
+    again = quality_reference.findings(frame, xnys)
+    if again:
+        raise AssertionError(f"pandas left {len(again)} findings, such as {sorted(again)[0]}")
     changed = [
         raw.loc[differs, ["symbol", "at"]].assign(
             field=name, old=raw.loc[differs, name], new=frame.loc[differs, name], rule=rule[differs]
@@ -105,26 +104,12 @@ def plain_pandas(rows: BarRows) -> pd.DataFrame:
     return pd.concat(changed, ignore_index=True)
 
 
-def _look(frame: pd.DataFrame) -> dict[str, int]:
-    """Rules that find nothing here: duplicates, zero volume, stale runs, outliers, minutes off the calendar."""
-    by = frame["symbol"]
-    returns = np.log(frame["close"]).groupby(by).diff()
-    scale = 1.4826 * returns.abs().groupby(by).rolling(60, min_periods=20).median().droplevel(0)
-    back = returns.groupby(by).shift(-1)
-    outlier = (returns.abs() > 8 * scale) & (back.abs() > 8 * scale) & (returns * back < 0)
-    still = returns.eq(0)
-    runs = still.groupby(by).cumsum() - still.groupby(by).cumsum().where(~still).groupby(by).ffill().fillna(0)
-    local = frame["at"].dt.tz_localize("UTC").dt.tz_convert("America/New_York")
-    minute = local.dt.hour * 60 + local.dt.minute
-    counts = frame.groupby(["symbol", local.dt.date]).size()
-    return {
-        "duplicate": int(frame.duplicated(["symbol", "at"]).sum()),
-        "zero_volume": int((frame["volume"] == 0).sum()),
-        "outlier": int(outlier.sum()),
-        "stale_run": int((runs > 20).sum()),
-        "extra_minutes": int(((minute < 570) | (minute >= 960)).sum()),
-        "missing_minutes": int((counts < MINUTES).sum()),
-    }
+def _where(frame: pd.DataFrame, found: quality_reference.Findings, rule: str) -> pd.Series:
+    """The rows that a rule found."""
+    told = pd.DataFrame(
+        [(symbol, at, True) for name, symbol, at in found if name == rule], columns=["symbol", "at", "x"]
+    )
+    return frame[["symbol", "at"]].merge(told, how="left", on=["symbol", "at"])["x"].eq(True)
 
 
 def main(side: str, rows: int, file: Path) -> None:

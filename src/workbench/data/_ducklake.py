@@ -38,6 +38,7 @@ _PASSING = re.compile(
     # What attaching says when its own transaction on the catalog met another process.
     r"|Current transaction is aborted"
 )
+_NO_ROOM = re.compile(r"No space left|File too large|[Qq]uota exceeded|disk is full|disk I/O error")
 _BROKEN = re.compile(r"not a database|malformed|Cannot open file|No such file|Invalid Input.*[Pp]arquet|[Mm]agic bytes")
 
 
@@ -186,6 +187,8 @@ def _quoted(value: object) -> str:
 
 
 def _advice(error: BaseException) -> str | None:
+    if _NO_ROOM.search(str(error)):
+        return "there is no room left for it on the disk; the lake is as it was"
     if _BROKEN.search(str(error)):
         return "the lake is damaged: restore it from a backup, or remove its folder and run: workbench data load"
     return None

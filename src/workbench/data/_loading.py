@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from workbench.data import _ducklake, _maintenance, _merge
@@ -54,8 +55,12 @@ class Loading(Attached):
             tell("comparing and writing")
             return _merge.merge(connection, source, staged[id(connection)], self._clock, restate=restate)
 
-        result = self._run(merge, f"loading {source.name}", create=True)
-        self._run(self._settle, "letting go of what was read")
+        with self._writing():
+            if self._catalog.is_file() and self._run(_maintenance.is_scattered, "reading the lake", create=True):
+                tell("merging small files")
+                self._run(_maintenance.compact, "merging small files")
+            result = self._run(merge, f"loading {source.name}", create=True)
+            self._run(self._settle, "letting go of what was read")
         return result
 
     def loaded(self, digest: str) -> LoadResult | None:
@@ -75,7 +80,19 @@ class Loading(Attached):
         """
         if self.read_only:
             raise DataError("the lake cannot be compacted: it is open for reading only")
-        return self._run(_maintenance.compact, "compacting the lake")
+        with self._writing():
+            return self._run(_maintenance.compact, "compacting the lake")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Be one of the lake's writers, after clearing away what a killed one has left."""
+
+        def clear_away() -> None:
+            if self._catalog.is_file():
+                self._run(_maintenance.sweep, "clearing away what a killed load has left", create=True)
+
+        with _maintenance.Writers(self.folder).writing(clear_away):
+            yield
 
     def _settle(self, connection: duckdb.DuckDBPyConnection) -> None:
         """After a load, let go of what was staged: it can be larger than the lake."""
@@ -121,4 +138,5 @@ class Loading(Attached):
         if self.read_only:
             raise DataError("cleaned bars cannot be kept: the lake is open for reading only")
         made = _ledger.Cleaning(frequency, list(symbols), cleaned, repairs, actions, policy, raw_snapshot)
-        return self._run(lambda connection: _ledger.write(connection, made, self._clock), "keeping cleaned bars")
+        with self._writing():
+            return self._run(lambda connection: _ledger.write(connection, made, self._clock), "keeping cleaned bars")

@@ -284,6 +284,29 @@ def test_of_three_bars_at_one_time_each_keeps_its_number_in_the_ledger(real: pd.
         assert_undone(cleaned, raw)
 
 
+def test_bars_that_repeat_a_price_are_taken_out_only_if_the_policy_says_so(real: pd.DataFrame, cleaning: Clean) -> None:
+    raw = real.copy()
+    close = float(raw.loc[at(raw, "IBM", "2012-06-12"), "close"].iloc[0])
+    raw.loc[at(raw, "IBM", "2012-06-13", "2012-06-22"), PRICES] = close
+    cleaned = cleaning(raw)
+    assert found(cleaned, "stale_run") == [("IBM", "2012-06-13")]
+    cleaned = cleaning(raw, "stale_run=drop")
+    assert not found(cleaned, "stale_run")
+    assert len(cleaned.changes) == 8  # 2012-06-13 to 22 has eight sessions
+    assert not cleaned.changes["kept"].any()
+    assert_undone(cleaned, raw)
+
+
+def test_a_bar_without_volume_is_taken_out_only_if_the_policy_says_so(real: pd.DataFrame, cleaning: Clean) -> None:
+    raw = becomes("volume", 0.0, "IBM", "2012-06-13")(real.copy())
+    day = [("IBM", "2012-06-13")]
+    assert found(cleaning(raw), "zero_volume") == day
+    cleaned = cleaning(raw, "zero_volume=drop")
+    assert not found(cleaned, "zero_volume")
+    assert found(cleaned, "missing_sessions") == day
+    assert_undone(cleaned, raw)
+
+
 # ---- actions on record ---------------------------------------------------------------------------------------
 
 
@@ -353,3 +376,19 @@ def test_a_split_that_is_not_on_record_is_recorded_only_if_the_policy_says_so(
     cleaned = cleaning(real, "unapplied_split=record", recorded=without_split(actions))
     assert splits(cleaned) == AAPL_SPLIT
     assert not found(cleaned, "unapplied_split")
+
+
+def test_a_dividend_that_the_price_denies_is_taken_off_the_record_only_if_the_policy_says_so(
+    real: pd.DataFrame, actions: pd.DataFrame, cleaning: Clean
+) -> None:
+    """IBM's 0.85 USD of 2012-08-08 as 85: the open would have had to fall by 43 %."""
+    wrong = actions.copy()
+    ibm = (wrong["symbol"] == "IBM") & (wrong["ex_date"] == "2012-08-08")
+    assert wrong.loc[ibm, "value"].tolist() == [0.85]
+    wrong.loc[ibm, "value"] = 85.0
+    day = [("IBM", "2012-08-08")]
+    assert found(cleaning(real, recorded=wrong), "wrong_dividend") == day
+    cleaned = cleaning(real, "wrong_dividend=remove", recorded=wrong)
+    assert not found(cleaned, "wrong_dividend")
+    assert len(cleaned.actions) == len(actions) - 1
+    assert cleaned.action_changes["kept"].tolist() == [False]

@@ -58,7 +58,7 @@ def spoil(frame: pd.DataFrame, faults: list[Any]) -> pd.DataFrame:
     return pd.concat([frame.drop(index=sorted(gone)), *added], ignore_index=True)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(faults=FAULTS, choices=POLICIES)
 def test_undoing_the_ledger_gives_back_raw_and_cleaning_twice_is_cleaning_once(
     real: pd.DataFrame, xnys: Calendar, faults: list[Any], choices: dict[str, str]

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from workbench.app import open_workbench
+from workbench.app import checking, open_workbench
 from workbench.app.cleaning import find_policy, run
 from workbench.app.workbench import Workbench
 from workbench.cli.main import app
+from workbench.data.cleaning import CleaningPolicy, policy_of
 from workbench.data.dataset import FIELDS, Dataset
 from workbench.data.rows import BarRows
 from workbench.errors import ConfigError, DataError
+from workbench.settings import load_settings
 
 ROOT = Path(__file__).parents[3]
 Home = Callable[[pd.DataFrame], Workbench]
@@ -114,6 +119,29 @@ def test_an_interpolated_bar_is_refused_to_whoever_decides_on_a_session(home: Ho
     assert len(before.bars(["MSFT"], cleaned=True)) > 0
 
 
+def test_what_a_person_accepted_is_not_repaired(home: Home, faulty: pd.DataFrame) -> None:
+    workbench = home(faulty)
+    until = workbench.clock.now().date() + timedelta(days=30)
+    checking.accept(workbench, "unit_error", "IBM", first=None, last=None, who="ann", why="it is in cents", until=until)
+    outcome = workbench.clean(dry_run=True)
+    assert set(outcome.repairs["symbol"]) == {"GOOG"}
+    assert [one.rule for one, _ in outcome.after.excused] == ["unit_error"]
+
+
+def test_a_corrected_split_is_used_by_cleaned_reads_alone(home: Home, real: pd.DataFrame) -> None:
+    """AAPL split 2:1 on 2005-02-28; a second record of it makes every adjusted price before wrong by half."""
+    aapl = real[(real["symbol"] == "AAPL") & real["at"].between("2004-09-01", "2005-06-30")]
+    workbench = home(aapl)
+    twice = {"symbol": "AAPL", "ex_date": pd.Timestamp("2005-03-02"), "kind": "split", "value": 2.0, "origin": "x"}
+    last = aapl.tail(1).rename(columns={"at": "session"})
+    workbench.lake.load(Dataset(last, pd.DataFrame([twice]), "actions", "2"))
+    workbench.clean()
+    closes = {kept: workbench.bars(["AAPL"], adjustment="split", cleaned=kept).close for kept in (False, True)}
+    raw = float(aapl[aapl["at"] == "2004-09-01"]["close"].iloc[0])
+    assert float(closes[False].loc["2004-09-01", "AAPL"]) == pytest.approx(raw / 4)
+    assert float(closes[True].loc["2004-09-01", "AAPL"]) == pytest.approx(raw / 2)
+
+
 def test_the_policy_comes_from_the_configuration_then_a_file_then_options(home: Home, faulty: pd.DataFrame) -> None:
     workbench = home(faulty)
     assert find_policy(workbench).zero_volume == "accept"
@@ -121,6 +149,15 @@ def test_the_policy_comes_from_the_configuration_then_a_file_then_options(home: 
     file.write_text('[cleaning]\nunit_error = "keep"\n')
     assert (find_policy(workbench, file).unit_error, find_policy(workbench, file).zero_volume) == ("keep", "keep")
     assert find_policy(workbench, file, ["unit_error=divide"]).unit_error == "divide"
+
+
+def test_the_configuration_that_comes_with_the_product_shows_the_defaults_and_choices_that_exist() -> None:
+    text = (ROOT / "workbench.toml").read_text()
+    assert policy_of(load_settings(ROOT, {}).cleaning, "workbench.toml") == CleaningPolicy()
+    block = text[text.index("[cleaning]") : text.index("[jobs]")]
+    shown = tomllib.loads(re.sub(r"^# (\w+ = )", r"\1", block, flags=re.MULTILINE))["cleaning"]
+    assert len(shown) == 20
+    assert policy_of(shown, "workbench.toml") != CleaningPolicy()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,130 @@
+"""How fast the lake is read and added to at 25 million daily bars, against a plain Parquet file read by DuckDB."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import duckdb
+from measurement import Measurement, kept_bytecode
+
+from workbench.data.dataset import Staged
+from workbench.data.lake import Lake
+
+SYMBOLS, SESSIONS = 5_000, 5_000
+READ = 12  # symbols that are read, each once after the first
+MERGED = 2_000_000
+_BARS = f"""
+    SELECT printf('S%04d', i // {SESSIONS}) AS symbol,
+        DATE '2000-01-03' + ((i % {SESSIONS}) * 7 // 5)::INT AS session,
+        x AS open, round(x * 1.01, 2) AS high, round(x * 0.99, 2) AS low, round(x + 0.01, 2) AS close,
+        round(1e6 * (1 + x / 500)) AS volume
+    FROM (SELECT i, round(100 + 50 * sin(i) + (hash(i) % 1000) / 100, 2) AS x FROM range({SYMBOLS * SESSIONS}) t(i))"""
+_SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+_FRESH = """
+import sys, time
+from datetime import date
+from pathlib import Path
+from workbench.data.lake import Lake
+began = time.perf_counter()
+lake = Lake(Path(sys.argv[1]))
+snapshot = lake.snapshot()
+lake.symbols(snapshot), lake.traded(date(2014, 5, 15), snapshot=snapshot), lake.last_session(snapshot)
+lake.history("AAPL", snapshot=snapshot), lake.action_rows(snapshot=snapshot)
+print(time.perf_counter() - began)
+"""
+
+
+class Rows:
+    """A source that stages a query."""
+
+    def __init__(self, digest: str, query: str) -> None:
+        self.digest = self.name = digest
+        self._query = query
+
+    def stage(self, connection: duckdb.DuckDBPyConnection) -> Staged:
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW staged_bars AS {self._query}")
+        return Staged(bars="staged_bars")
+
+
+def run() -> list[Measurement]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        file = folder / "bars.parquet"
+        duckdb.execute(f"COPY ({_BARS}) TO '{file}'")
+        with Lake(folder / "lake") as lake:
+            loaded = _seconds(lambda: lake.load(Rows("all", f"SELECT * FROM '{file}'")))
+            plain = _seconds(lambda: duckdb.execute(f"COPY (SELECT * FROM '{file}') TO '{folder / 'copy.parquet'}'"))
+            found = [
+                Measurement.at_least("merge into a new lake", SYMBOLS * SESSIONS / loaded / 1e6, "million rows/s", 2.0),
+                Measurement.shown("merge against DuckDB's copy of the file", plain / loaded, "x"),
+                *_read(lake, file),
+                *_add(lake, file),
+            ]
+    return [*found, *_fresh()]
+
+
+def _read(lake: Lake, file: Path) -> list[Measurement]:
+    """One symbol of the whole, warm: the lake's files are open, the symbol was not read before."""
+    names = [f"S{at * SYMBOLS // (READ + 1):04d}" for at in range(READ + 1)]
+    snapshot = lake.snapshot()
+    with duckdb.connect() as connection:
+
+        def plainly(symbol: str) -> None:
+            connection.execute(f"SELECT * FROM '{file}' WHERE symbol = '{symbol}'").fetchnumpy()
+
+        ours = [_seconds(lambda n=n: lake.bars([n], adjustment="raw", snapshot=snapshot)) for n in names][1:]
+        theirs = [_seconds(lambda n=n: plainly(n)) for n in names][1:]
+    return [
+        Measurement.at_most("one symbol of 25 million rows", median(ours) * 1e3, "ms", 20.0),
+        Measurement.shown("the same from plain Parquet", median(theirs) * 1e3, "ms"),
+    ]
+
+
+def _add(lake: Lake, file: Path) -> list[Measurement]:
+    """A day's append of every symbol, and bars that are there already."""
+    day = f"SELECT * REPLACE (DATE '2030-01-02' AS session) FROM '{file}' WHERE session = '2000-01-03'"
+    appended = _seconds(lambda: lake.load(Rows("day", day)))
+    again = _seconds(lambda: lake.load(Rows("again", f"SELECT * FROM '{file}' LIMIT {MERGED}")))
+    return [
+        Measurement.shown(f"append a day of {SYMBOLS:,} symbols", appended, "s"),
+        Measurement.at_least("compare bars that are known", MERGED / again / 1e6, "million rows/s", 1.0),
+    ]
+
+
+def _fresh() -> list[Measurement]:
+    """A process that asks a small lake what a job's runner asks, with the snapshot's file and without."""
+    from workbench.data.sample import load_sample
+
+    with tempfile.TemporaryDirectory() as name:
+        with Lake(Path(name)) as lake:
+            load_sample(lake, _SAMPLE)
+        time.sleep(1.1)  # a state of the catalog is kept once it is a second old
+        times = [_process(name) for _ in range(6)]
+    return [
+        Measurement.shown("a fresh process asks a small lake, first", times[0] * 1e3, "ms"),
+        Measurement.at_most("a fresh process asks a small lake, later", median(times[1:]) * 1e3, "ms", 30.0),
+    ]
+
+
+def _process(folder: str) -> float:
+    done = subprocess.run(
+        [sys.executable, "-c", _FRESH, folder], check=True, capture_output=True, text=True, env=kept_bytecode({})
+    )
+    return float(done.stdout)
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    for measurement in run():
+        print(measurement)

@@ -87,12 +87,24 @@ class Loading(Attached):
     def _writing(self) -> Iterator[None]:
         """Be one of the lake's writers, after clearing away what a killed one has left."""
 
-        def clear_away() -> None:
-            if self._catalog.is_file():
-                self._run(_maintenance.sweep, "clearing away what a killed load has left", create=True)
+        def clear_away() -> bool:
+            return not self._catalog.is_file() or self._sweep()
 
         with _maintenance.Writers(self.folder).writing(clear_away):
             yield
+
+    def _sweep(self) -> bool:
+        """Delete files that no snapshot refers to, without waiting for anybody; whether that was possible."""
+        import duckdb
+
+        try:
+            if self._connection is None:
+                self._connection = _ducklake.connect(self.folder, read_only=False, create=True)
+            _maintenance.sweep(self._connection)
+        except duckdb.Error:  # somebody is reading the catalog, or it is broken: the load itself says so
+            self.close()
+            return False
+        return True
 
     def _settle(self, connection: duckdb.DuckDBPyConnection) -> None:
         """After a load, let go of what was staged: it can be larger than the lake."""

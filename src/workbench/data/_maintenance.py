@@ -37,24 +37,28 @@ class Writers:
         self._marks = folder / _WRITERS
 
     @contextmanager
-    def writing(self, clear_away: Callable[[], object]) -> Iterator[None]:
+    def writing(self, clear_away: Callable[[], bool]) -> Iterator[None]:
         """Be one of the writers.
 
-        If somebody was killed here before and nobody else is writing, ``clear_away`` is called first, alone.
+        If somebody was killed here before and nobody else is writing, ``clear_away`` is called first, alone. It is
+        called as well if what is done here fails: the file that did not fit on the disk is still there. If it cannot
+        clear away (false), the mark stays for the next writer.
         """
         self._marks.mkdir(parents=True, exist_ok=True)
         handle = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if self._alone(handle) and any(self._marks.iterdir()):
-                clear_away()
+            if self._alone(handle) and any(self._marks.iterdir()) and clear_away():
                 self._forget()
             fcntl.flock(handle, fcntl.LOCK_SH)
             mark = self._marks / f"{os.getpid()}-{uuid4().hex[:8]}"
             mark.touch()
             try:
                 yield
-            finally:
-                mark.unlink(missing_ok=True)
+            except BaseException:
+                if self._alone(handle) and clear_away():
+                    self._forget()
+                raise
+            mark.unlink(missing_ok=True)
         finally:
             os.close(handle)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -29,7 +30,6 @@ prepare(home / "data" / "cache")
 with Lake(home / "data" / "lake") as lake:
     load_sample(lake, home / "data" / "sample")
 """
-_seeds = tempfile.TemporaryDirectory(prefix="workbench-seed-")
 
 
 def make_home(folder: Path, *, loaded: bool = False, cold: bool = False) -> Path:
@@ -50,7 +50,9 @@ def make_home(folder: Path, *, loaded: bool = False, cold: bool = False) -> Path
 
 @lru_cache(maxsize=1)
 def _seed() -> Path:
-    home = make_home(Path(_seeds.name) / "home", cold=True)
+    folder = Path(tempfile.mkdtemp(prefix="workbench-seed-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    home = make_home(folder / "home", cold=True)
     subprocess.run([sys.executable, "-c", _SEED, str(home)], env=environment(), check=True)
     return home
 

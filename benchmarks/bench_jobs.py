@@ -19,13 +19,13 @@ SESSIONS = [f"2013-02-{day}" for day in (19, 20, 21, 22, 25)]
 
 def run() -> list[Measurement]:
     with tempfile.TemporaryDirectory(prefix="workbench-bench-") as scratch:
-        home = make_home(Path(scratch) / "home")
+        home = make_home(Path(scratch) / "home", cold=True)
         first = seconds(home, "run", "daily", "--session", "2013-02-15")
         runs = [seconds(home, "run", "daily", "--session", session) for session in SESSIONS]
         # Two replays of different length, so that start and end of the process cancel out.
         short = seconds(home, "replay", "daily", "--from", "2013-01-02", "--to", "2013-01-04", "--account", "a")
         long = seconds(home, "replay", "daily", "--from", "2013-01-02", "--to", "2013-01-18", "--account", "b")
-        demo = seconds(make_home(Path(scratch) / "demo"), "demo")
+        demo = seconds(make_home(Path(scratch) / "demo", cold=True), "demo")
         stock = papermill(home)
     return [
         Measurement.at_most("workbench run daily, data loaded", median(runs), "s", 8.0),

@@ -24,7 +24,7 @@ PYTHON = [sys.executable, "-m"]
 
 def run() -> list[Measurement]:
     with tempfile.TemporaryDirectory(prefix="workbench-bench-") as scratch:
-        home = make_home(Path(scratch) / "home")
+        home = make_home(Path(scratch) / "home", cold=True)
         write_notebook(home / "trivial.ipynb", "x = 1 + 1\nx")
         write_notebook(home / "long.ipynb", *[f"x{n} = {n}\nprint(x{n})" for n in range(200)])
         _process(home, "workbench.cli.main", "data", "load")

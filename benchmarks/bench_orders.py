@@ -226,7 +226,7 @@ def parts(folder: Path, venue: type[PaperExchange] = PaperExchange) -> GatewayPa
 @contextmanager
 def serving(folder: Path) -> Iterator[None]:
     """A gateway in a process of its own that serves until the block ends."""
-    make_home(folder)
+    make_home(folder, cold=True)
     command = [sys.executable, str(Path(__file__).resolve()), str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None

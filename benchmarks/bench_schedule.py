@@ -50,7 +50,7 @@ ORDER = (
 
 def run() -> list[Measurement]:
     with tempfile.TemporaryDirectory(prefix="workbench-bench-") as scratch:
-        home = make_home(Path(scratch) / "home")
+        home = make_home(Path(scratch) / "home", cold=True)
         write_job(home)
         ready = workbench(home, "run", "daily", "--session", SESSION.isoformat(), "--allow-dirty")
         if ready.returncode:

@@ -218,7 +218,7 @@ def rows_in_memory(found: HardwareProfile, folder: Path) -> Iterator[Agreement]:
 
 def job(found: HardwareProfile, folder: Path) -> Iterator[Agreement]:
     """What the daily job takes at its height: runner, zygote and kernels, shared pages counted once, every 10 ms."""
-    home = make_home(folder / "job")
+    home = make_home(folder / "job", cold=True)
     command = [str(Path(sys.executable).with_name("workbench")), "run", "daily", "--session", "2013-03-01"]
     used = 0
     with subprocess.Popen([*command, "--allow-dirty"], cwd=home, env=environment(), stdout=subprocess.DEVNULL) as job:
@@ -240,7 +240,7 @@ def proportional_bytes(process: psutil.Process) -> int:
 def daily_job(found: HardwareProfile, folder: Path) -> Iterator[Agreement]:
     """The daily pipeline of the sample as a whole process, by hyperfine, against what the budget says of it."""
     need("hyperfine")
-    home = make_home(folder / "home")
+    home = make_home(folder / "home", cold=True)
     settings = load_settings(home, {})
     measured = measure_all(settings, calendar("XNYS"), found.cpu, CLOCK)
     works = budget(

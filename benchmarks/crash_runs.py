@@ -38,7 +38,7 @@ def main() -> int:
     options = parser.parse_args()
     chance = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="workbench-crash-") as scratch:
-        loaded = make_home(Path(scratch) / "loaded")
+        loaded = make_home(Path(scratch) / "loaded", cold=True)
         _must(workbench(loaded, "data", "load"))
         reference = _copy(loaded, Path(scratch) / "reference")
         began = time.perf_counter()

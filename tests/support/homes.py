@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
 import subprocess
@@ -48,11 +47,16 @@ def make_home(folder: Path, *, loaded: bool = False, cold: bool = False) -> Path
     return folder
 
 
+def forget_seed() -> None:
+    """Remove what was computed for the homes of this process, if it was."""
+    if _seed.cache_info().currsize:
+        shutil.rmtree(_seed().parent)
+        _seed.cache_clear()
+
+
 @lru_cache(maxsize=1)
 def _seed() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="workbench-seed-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    home = make_home(folder / "home", cold=True)
+    home = make_home(Path(tempfile.mkdtemp(prefix="workbench-seed-")) / "home", cold=True)
     subprocess.run([sys.executable, "-c", _SEED, str(home)], env=environment(), check=True)
     return home
 

@@ -12,7 +12,7 @@ from workbench.errors import ConfigError, DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.app.workbench import Workbench
+    from workbench.app.research_desk import ResearchDesk
     from workbench.research.costs import Assumptions
     from workbench.research.engines import Engine
     from workbench.research.result import BacktestResult
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def backtest(
-    workbench: Workbench,
+    workbench: ResearchDesk,
     strategy: Strategy,
     symbols: Sequence[str] | None,
     start: date | None,
@@ -31,7 +31,7 @@ def backtest(
     assumptions: Assumptions,
     progress: Callable[..., Iterable[Any]] | None,
 ) -> BacktestResult:
-    """Read the bars, run the strategy, and put the trial on record; see :meth:`Workbench.backtest`."""
+    """Read the bars, run the strategy, and put the trial on record; see :meth:`ResearchDesk.backtest`."""
     from workbench.data.adjust import adjust
     from workbench.research.engines import backtest as run
 
@@ -62,7 +62,7 @@ def backtest(
     return made
 
 
-def _record(workbench: Workbench, strategy: Strategy, made: BacktestResult, snapshot: int) -> None:
+def _record(workbench: ResearchDesk, strategy: Strategy, made: BacktestResult, snapshot: int) -> None:
     """One trial of one combination: trying again with the same parameters, on any day, is no new one."""
     import pandas as pd
 

@@ -10,7 +10,7 @@ from workbench.errors import ConfigError, DataError, nearest
 from workbench.journal import Journal, Judgements
 
 if TYPE_CHECKING:
-    from workbench.app.workbench import Workbench
+    from workbench.app.installation import Installation
     from workbench.data.quality import Acceptance, Finding, QualityReport
     from workbench.data.rules import Frequency
     from workbench.journal.judgements import AcceptanceRecord
@@ -21,7 +21,7 @@ _GRAVITY = ("pass", "warn", "block")
 
 
 def check(
-    workbench: Workbench,
+    workbench: Installation,
     symbols: Sequence[str] | None = None,
     *,
     sessions: int | None = None,
@@ -70,7 +70,7 @@ def check(
     return report.excuse(_tolerated(tolerate)) if tolerate else report
 
 
-def check_for_run(workbench: Workbench, symbols: Sequence[str], sessions: int) -> QualityReport:
+def check_for_run(workbench: Installation, symbols: Sequence[str], sessions: int) -> QualityReport:
     """What ``wb.check`` in a notebook does; in a run the verdict is kept, and its order step is held to it."""
     run = workbench.run
     report = check(
@@ -86,7 +86,7 @@ def check_for_run(workbench: Workbench, symbols: Sequence[str], sessions: int) -
     return report
 
 
-def keep(workbench: Workbench, report: QualityReport, run_id: str = "") -> None:
+def keep(workbench: Installation, report: QualityReport, run_id: str = "") -> None:
     """Put a verdict on record, with the snapshot and the symbols it is about."""
     told = sorted(report.told, key=lambda finding: finding.severity)[:KEPT]
     Judgements(workbench.journal).record(
@@ -96,7 +96,7 @@ def keep(workbench: Workbench, report: QualityReport, run_id: str = "") -> None:
     )  # fmt: skip
 
 
-def blocked_by_data(workbench: Workbench, run_id: str, max_severity: str, tolerate: Sequence[str] = ()) -> str:
+def blocked_by_data(workbench: Installation, run_id: str, max_severity: str, tolerate: Sequence[str] = ()) -> str:
     """Why a run's last verdict keeps it from ordering, in words; empty if it does not, or nobody has asked.
 
     What has been accepted since, or is tolerated by now, counts, so that a run can go on without its earlier steps.
@@ -121,7 +121,7 @@ def blocked_by_data(workbench: Workbench, run_id: str, max_severity: str, tolera
 
 
 def faults(
-    workbench: Workbench,
+    workbench: Installation,
     snapshot: int | None,
     tolerate: Sequence[str],
     sessions: int,
@@ -155,7 +155,7 @@ def acceptances(journal: Journal) -> list[Acceptance]:
 
 
 def accept(
-    workbench: Workbench,
+    workbench: Installation,
     rule: str,
     symbol: str,
     *,
@@ -197,7 +197,7 @@ def accept(
     return record, [finding for finding in found if wanted.covers(finding, today)]
 
 
-def _found(workbench: Workbench, rule: str, symbol: str) -> list[Finding]:
+def _found(workbench: Installation, rule: str, symbol: str) -> list[Finding]:
     """What a rule finds of a symbol among all that there is of it, and as a session to decide on would."""
     from workbench.data.rules import RULES
 
@@ -213,7 +213,7 @@ def _found(workbench: Workbench, rule: str, symbol: str) -> list[Finding]:
     return [finding for finding in found if finding.rule == rule and finding.symbol == symbol]
 
 
-def _has_minutes(workbench: Workbench, symbol: str) -> bool:
+def _has_minutes(workbench: Installation, symbol: str) -> bool:
     try:
         return len(workbench.lake.rows([symbol], frequency="minute")) > 0
     except DataError:  # no bars by the minute

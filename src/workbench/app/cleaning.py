@@ -14,7 +14,7 @@ from workbench.errors import ConfigError, DataError
 from workbench.hardware.budget import defaults_here
 
 if TYPE_CHECKING:
-    from workbench.app.workbench import Workbench
+    from workbench.app.installation import Installation
     from workbench.data.rows import Frequency
 
 # Is told how many rows are done, how many there are, and what is being done.
@@ -22,7 +22,7 @@ Progress = Callable[[int, int, str], None]
 
 
 def find_policy(
-    workbench: Workbench, file: Path | None = None, options: Sequence[str] | Mapping[str, Any] = ()
+    workbench: Installation, file: Path | None = None, options: Sequence[str] | Mapping[str, Any] = ()
 ) -> CleaningPolicy:
     """The policy of a file, else of ``[cleaning]`` in ``workbench.toml``, with some choices changed.
 
@@ -39,7 +39,7 @@ def find_policy(
 
 
 def run(
-    workbench: Workbench,
+    workbench: Installation,
     symbols: Sequence[str] | None,
     policy: CleaningPolicy,
     *,
@@ -102,7 +102,7 @@ def groups(counts: Mapping[str, int], rows_at_once: int) -> Iterator[list[str]]:
         yield group
 
 
-def require_past_only(workbench: Workbench, symbols: Sequence[str] | None) -> None:
+def require_past_only(workbench: Installation, symbols: Sequence[str] | None) -> None:
     """Refuse cleaned bars that look ahead to a workbench that decides on a session.
 
     Raises
@@ -124,7 +124,7 @@ def require_past_only(workbench: Workbench, symbols: Sequence[str] | None) -> No
 
 
 def _clean(
-    workbench: Workbench, names: list[str], policy: CleaningPolicy, frequency: Frequency, snapshot: int
+    workbench: Installation, names: list[str], policy: CleaningPolicy, frequency: Frequency, snapshot: int
 ) -> CleaningResult:
     lake = workbench.lake
     cleaned = clean(
@@ -149,7 +149,9 @@ def _clean(
     )
 
 
-def _counts(workbench: Workbench, symbols: Sequence[str] | None, frequency: Frequency, snapshot: int) -> dict[str, int]:
+def _counts(
+    workbench: Installation, symbols: Sequence[str] | None, frequency: Frequency, snapshot: int
+) -> dict[str, int]:
     """The number of rows by symbol, sorted."""
     coverage = workbench.lake.coverage(symbols, snapshot, frequency=frequency)
     return {str(name): int(rows) for name, rows in sorted(coverage["rows"].items())}

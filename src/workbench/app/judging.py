@@ -12,7 +12,7 @@ from workbench.errors import ConfigError, DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.app.workbench import Workbench
+    from workbench.app.research_desk import ResearchDesk
     from workbench.data.bars import Bars
     from workbench.research.honesty.lookahead import Lookahead
     from workbench.research.honesty.trial_returns import TrialReturns
@@ -35,7 +35,7 @@ class Question:
 
 
 def ask(
-    workbench: Workbench,
+    workbench: ResearchDesk,
     strategy: str | Strategy,
     parameters: Mapping[str, object],
     symbols: Sequence[str] | None,
@@ -51,7 +51,7 @@ def ask(
     ConfigError
         If the strategy or a parameter is wrong, or a date is none.
     """
-    from workbench.app.workbench import as_date
+    from workbench.app.installation import as_date
 
     made = workbench.strategy(strategy, **parameters) if isinstance(strategy, str) else strategy
     first, last = as_date(start), as_date(end)
@@ -83,7 +83,7 @@ def lookahead(question: Question, *, cuts: int | None, seed: int, progress: Prog
 
 
 def trial_returns(
-    workbench: Workbench, question: Question, strategies: Sequence[Strategy], progress: Progress
+    workbench: ResearchDesk, question: Question, strategies: Sequence[Strategy], progress: Progress
 ) -> TrialReturns:
     """Simulate several strategies of one kind on the window, and put all of them on record."""
     from workbench.research.honesty.trial_returns import trial_returns as simulate
@@ -100,7 +100,7 @@ def trial_returns(
 
 
 def verdict(
-    workbench: Workbench, question: Question, *, grid: Sequence[Strategy], seed: int, progress: Progress
+    workbench: ResearchDesk, question: Question, *, grid: Sequence[Strategy], seed: int, progress: Progress
 ) -> Verdict:
     """Judge a strategy with every trial that the ledger has, and put those of the verdict on record."""
     from workbench.research.honesty.verdict import verdict as judge
@@ -113,7 +113,7 @@ def verdict(
     return made
 
 
-def _record(workbench: Workbench, trials: TrialReturns, question: Question) -> None:
+def _record(workbench: ResearchDesk, trials: TrialReturns, question: Question) -> None:
     from workbench.research.honesty.counting import trial_table
     from workbench.research.trials import Study, strategy_name, study_id
 

@@ -17,7 +17,7 @@ from workbench.errors import ConfigError, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.app.workbench import Workbench
+    from workbench.app.installation import Installation
 
 DATABASES = ("postgresql", "postgres", "mysql", "mariadb", "sqlite")
 
@@ -48,7 +48,7 @@ class Preview:
 
 
 def source(
-    workbench: Workbench,
+    workbench: Installation,
     location: str | os.PathLike[str] | pd.DataFrame,
     reading: Reading,
     asked: Asked | None = None,
@@ -101,7 +101,7 @@ def source(
 
 
 def load(
-    workbench: Workbench,
+    workbench: Installation,
     location: str | os.PathLike[str] | pd.DataFrame,
     *,
     asked: Asked | None = None,
@@ -178,7 +178,7 @@ def _told(found: Source, staged: Staged, connection: Any) -> Preview:
     )
 
 
-def _alpaca(workbench: Workbench, symbols: str, reading: Reading, asked: Asked, env: Mapping[str, str]) -> Source:
+def _alpaca(workbench: Installation, symbols: str, reading: Reading, asked: Asked, env: Mapping[str, str]) -> Source:
     from workbench.brokers.alpaca.access import credentials
     from workbench.brokers.alpaca.market_data import AlpacaData
     from workbench.data.sources.alpaca import AlpacaSource

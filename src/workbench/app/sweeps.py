@@ -11,7 +11,7 @@ from workbench.errors import DataError
 if TYPE_CHECKING:
     from distributed import Client
 
-    from workbench.app.workbench import Workbench
+    from workbench.app.research_desk import ResearchDesk
     from workbench.data.bars import Adjustment
     from workbench.research.costs import Assumptions
     from workbench.research.sweeping import SweepResult
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    workbench: Workbench,
+    workbench: ResearchDesk,
     strategy: str | type[Strategy] | Strategy,
     grid: Mapping[str, Iterable[Any]],
     symbols: Sequence[str] | None,
@@ -31,7 +31,7 @@ def sweep(
     client: Client | None,
     progress: Any,
 ) -> SweepResult:
-    """Read the bars, sweep, and bring the reports up to date; see :meth:`Workbench.sweep`."""
+    """Read the bars, sweep, and bring the reports up to date; see :meth:`ResearchDesk.sweep`."""
     from workbench.reports.projection import project
     from workbench.research.sweeping import sweep as run
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from workbench.app import checking
-from workbench.app.workbench import QUALITY_SESSIONS, Workbench
+from workbench.app.installation import QUALITY_SESSIONS
+from workbench.app.workbench import Workbench
 from workbench.errors import ConfigError, DataError
 from workbench.journal import Owner
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from workbench.calendars import Calendar, calendar
+from workbench.app.installation import RunContext, as_date, opened_ahead
+from workbench.app.research_desk import ResearchDesk
+from workbench.calendars import calendar
 from workbench.clock import Clock, SystemClock
 from workbench.errors import ConfigError, DataError
 from workbench.journal import Journal, RunJournal
@@ -19,29 +20,12 @@ from workbench.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import pandas as pd
-    from distributed import Client
 
     from workbench.app.machine import MachineReport
-    from workbench.brokers.market import LakeMarket
-    from workbench.data.bars import Adjustment, Bars
-    from workbench.data.cleaning import CleaningPolicy, CleaningResult
-    from workbench.data.dataset import LoadResult
-    from workbench.data.lake import Lake
-    from workbench.data.quality import QualityReport
-    from workbench.data.rows import Frequency
     from workbench.domain import Snapshot
     from workbench.hardware.latency import Latency
     from workbench.hardware.profile import HardwareProfile
     from workbench.reports.report import Report
-    from workbench.research.costs import Assumptions
-    from workbench.research.engines import Engine
-    from workbench.research.honesty.lookahead import Lookahead
-    from workbench.research.honesty.trial_returns import TrialReturns
-    from workbench.research.honesty.verdict import Verdict
-    from workbench.research.result import BacktestResult
-    from workbench.research.sweeping import SweepResult
-    from workbench.research.trials import TrialLedger
-    from workbench.strategies.base import Strategy
     from workbench.trading.gateway import Gateway, GatewayParts
     from workbench.trading.orderlist import OrderList
     from workbench.trading.planner import Plan, PlanKey
@@ -49,413 +33,10 @@ if TYPE_CHECKING:
     from workbench.trading.tickets import Ticket
 
 
-QUALITY_SESSIONS = 252
-# Wraps a list that is worked through, such as tqdm.tqdm.
-Progress = Callable[[list[Any]], Iterable[Any]]
+class Workbench(ResearchDesk):
+    """One installation: its data and its research, its account, its reports and its machine."""
 
-
-_opened_ahead: list[Lake] = []
-
-
-@dataclass(frozen=True, slots=True)
-class RunContext:
-    """The run that a kernel works for; None of it when a person opened the notebook."""
-
-    run_id: str
-    account: str
-    pipeline: str
-    session: date
-    amendment: int
-    data_snapshot: int | None
-    may_order: bool
-    step: str = ""
-    tolerate: tuple[str, ...] = ()  # quality rules that the pipeline can live with
-
-
-class Workbench:
-    """The parts of one installation, each built on first use."""
-
-    def __init__(
-        self, settings: Settings, clock: Clock, *, session: date | None = None, run: RunContext | None = None
-    ) -> None:
-        self.settings = settings
-        self.clock = clock
-        self.run = run
-        self._session = session
-        self._proposed: set[str] = set()
-
-    # ---- parts -----------------------------------------------------------------------------------
-
-    @property
-    def account(self) -> str:
-        return self.run.account if self.run else self.settings.account.name
-
-    @cached_property
-    def calendar(self) -> Calendar:
-        return calendar(self.settings.calendar, self.settings.cache_dir)
-
-    @cached_property
-    def lake(self) -> Lake:
-        from workbench.data.lake import Lake
-
-        if _opened_ahead and _opened_ahead[-1].folder == self.settings.lake_dir:
-            return _opened_ahead.pop()
-        return Lake(self.settings.lake_dir)
-
-    @cached_property
-    def journal(self) -> Journal:
-        return Journal(self.settings.journal_file, self.clock)
-
-    @property
-    def session(self) -> date:
-        """The session decided on.
-
-        Raises
-        ------
-        ConfigError
-            If the notebook was opened without one.
-        """
-        if self._session is None:
-            raise ConfigError("no session", hint="open the workbench with workbench.open(session=...)")
-        return self._session
-
-    @property
-    def visible_until(self) -> date | None:
-        """The last session that may be read; None if the workbench was opened without one."""
-        return self._session
-
-    @property
-    def data_snapshot(self) -> int | None:
-        """The lake snapshot that this run reads; None means the latest."""
-        return self.run.data_snapshot if self.run else None
-
-    @cached_property
-    def assumptions(self) -> Assumptions:
-        """The costs and sizing rules of ``workbench.toml`` as a backtest takes them."""
-        from workbench.research.costs import Assumptions
-
-        return Assumptions.from_settings(self.settings)
-
-    @cached_property
-    def trials(self) -> TrialLedger:
-        """Every parameter combination that was ever tried here."""
-        from workbench.research.trials import TrialLedger
-
-        return TrialLedger(self.settings.trials_dir)
-
-    # ---- data ------------------------------------------------------------------------------------
-
-    def load_sample(self) -> list[LoadResult]:
-        """Load the committed sample data; nothing changes if it is there already."""
-        from workbench.data.sample import load_sample
-
-        return load_sample(self.lake, self.settings.sample_dir)
-
-    def load(
-        self,
-        location: str | os.PathLike[str] | pd.DataFrame,
-        *,
-        restate: bool = False,
-        progress: bool = True,
-        **declared: Any,
-    ) -> LoadResult:
-        """Bring data into the lake: ``wb.load("prices/*.csv", adjusted=False)``, ``wb.load(frame)``.
-
-        Parameters
-        ----------
-        location
-            A file, folder or pattern, a database (``postgresql://``, ``mysql://``, ``sqlite:FILE``), ``s3://BUCKET/KEY``,
-            ``alpaca:SYMBOL,...``, or a frame: long, or with columns of symbols as yfinance gives.
-        restate
-            Whether most of a symbol's history may be replaced.
-        progress
-            Whether a bar is shown for many files, where somebody watches.
-        declared
-            What the data does not say itself: fields of :class:`workbench.data.sources.Reading`; ``table`` or
-            ``query`` of a database; ``start`` and ``end`` of a venue's bars.
-
-        Raises
-        ------
-        ConfigError
-            If something declared is not known or does not fit.
-        DataError
-            If the data is malformed, or something about it cannot be told; nothing is loaded then.
-        """
-        from workbench.app import loading
-
-        asked = loading.Asked(
-            declared.pop("table", None),
-            declared.pop("query", None),
-            as_date(declared.pop("start", None)),
-            as_date(declared.pop("end", None)),
-        )
-        return loading.load(self, location, asked=asked, restate=restate, progress=progress, **declared)
-
-    def bars(
-        self, symbols: Sequence[str] | None = None, *, adjustment: Adjustment = "total", cleaned: bool = False
-    ) -> Bars:
-        """Bars up to the session decided on, as known in the run's data snapshot; nothing later is visible.
-
-        With ``cleaned`` the repairs of ``workbench data clean`` are applied to them.
-
-        Raises
-        ------
-        DataError
-            If a symbol is unknown, or a cleaned value up to the session was interpolated from a later one.
-        """
-        names = list(symbols) if symbols else None
-        if cleaned:
-            from workbench.app.cleaning import require_past_only
-
-            require_past_only(self, names)
-        return self.lake.bars(
-            names, end=self._session, adjustment=adjustment, snapshot=self.data_snapshot, cleaned=cleaned
-        )
-
-    def clean(
-        self,
-        symbols: Sequence[str] | None = None,
-        *,
-        policy: CleaningPolicy | Mapping[str, Any] | None = None,
-        frequency: Frequency = "daily",
-        dry_run: bool = False,
-    ) -> CleaningResult:
-        """Repair what the quality rules find, beside the raw bars: ``wb.clean(policy={"outlier": "previous"})``.
-
-        Parameters
-        ----------
-        symbols
-            All of the lake if left out.
-        policy
-            An action for each rule, or those that differ from ``[cleaning]`` in ``workbench.toml``.
-        dry_run
-            Say what would be done, and write nothing.
-
-        Raises
-        ------
-        ConfigError
-            If a rule or an action is unknown, or a run would look ahead.
-        DataError
-            If a symbol is unknown, or there are no bars.
-        """
-        from workbench.app import cleaning
-
-        if policy is None or isinstance(policy, Mapping):
-            policy = cleaning.find_policy(self, options=policy or {})
-        return cleaning.run(self, symbols, policy, frequency=frequency, write=not dry_run)
-
-    def check(self, symbols: Sequence[str], *, sessions: int = QUALITY_SESSIONS) -> QualityReport:
-        """Check the raw bars of the last ``sessions`` sessions against the quality rules.
-
-        A job is stopped by a fault in what its strategy reads, not by a gap of years ago. What people accepted
-        (`workbench data accept`) and the pipeline tolerates (``[quality]`` in its file) is in ``accepted`` and does
-        not count. In a run the verdict is put on record, and no order step begins on one that blocks.
-        """
-        from workbench.app import checking
-
-        return checking.check_for_run(self, symbols, sessions)
-
-    def market(self, session: date, snapshot: int | None = None) -> LakeMarket:
-        """Raw market data up to ``session`` for the paper exchange and the gates."""
-        from workbench.brokers.market import LakeMarket
-
-        return LakeMarket(self.lake, session, snapshot=snapshot)
-
-    # ---- research --------------------------------------------------------------------------------
-
-    def lookahead(
-        self,
-        strategy: str | Strategy,
-        *,
-        symbols: Sequence[str] | None = None,
-        start: date | str | None = None,
-        end: date | str | None = None,
-        cuts: int | None = 100,
-        seed: int = 0,
-        progress: Progress = list,
-        **parameters: object,
-    ) -> Lookahead:
-        """Look for a use of the future in a strategy; see :func:`workbench.research.check_lookahead`."""
-        from workbench.app import judging
-
-        question = judging.ask(self, strategy, parameters, symbols, start, end)
-        return judging.lookahead(question, cuts=cuts, seed=seed, progress=progress)
-
-    def trial_returns(
-        self,
-        strategies: Sequence[Strategy],
-        *,
-        symbols: Sequence[str] | None = None,
-        start: date | str | None = None,
-        end: date | str | None = None,
-        progress: Progress = list,
-    ) -> TrialReturns:
-        """Returns per session of many combinations of one strategy's parameters, side by side; all go on record.
-
-        For grids whose returns fit into 512 MB; see :func:`workbench.research.honesty.trial_returns.trial_returns`.
-
-        Raises
-        ------
-        ConfigError
-            If there are no strategies, or strategies of different kinds.
-        DataError
-            If a symbol is unknown, a backtest is refused, or the returns are too many.
-        """
-        from workbench.app import judging
-
-        if not strategies:
-            raise ConfigError("there are no strategies to try")
-        question = judging.ask(self, strategies[0], {}, symbols, start, end)
-        return judging.trial_returns(self, question, strategies, progress)
-
-    def verdict(
-        self,
-        strategy: str | Strategy,
-        *,
-        symbols: Sequence[str] | None = None,
-        start: date | str | None = None,
-        end: date | str | None = None,
-        grid: Sequence[Strategy] = (),
-        seed: int = 0,
-        progress: Progress = list,
-        **parameters: object,
-    ) -> Verdict:
-        """What supports and what undermines a strategy, on one page; see :func:`workbench.research.verdict`.
-
-        All trials that were ever recorded for it on these symbols count, and those of the verdict join them.
-
-        Parameters
-        ----------
-        symbols, start, end
-            By default all of the lake, from its first session to the one decided on (the latest without one).
-        parameters
-            Of the strategy, if it is named.
-
-        Raises
-        ------
-        ConfigError
-            If the strategy or a parameter is wrong.
-        DataError
-            If a symbol is unknown, or the window has too few sessions.
-        """
-        from workbench.app import judging
-
-        question = judging.ask(self, strategy, parameters, symbols, start, end)
-        return judging.verdict(self, question, grid=grid, seed=seed, progress=progress)
-
-    # ---- strategy and orders ---------------------------------------------------------------------
-
-    def strategy(self, name: str, **parameters: object) -> Strategy:
-        """A strategy by name, its parameters checked."""
-        from workbench.strategies import load
-
-        return load(name, parameters)
-
-    def backtest(
-        self,
-        strategy: str | Strategy,
-        *,
-        symbols: Sequence[str] | None = None,
-        start: date | str | None = None,
-        end: date | str | None = None,
-        engine: Engine = "kernel",
-        benchmark: str | pd.Series[float] | None = None,
-        assumptions: Assumptions | None = None,
-        progress: Callable[..., Iterable[Any]] | None = None,
-        **parameters: object,
-    ) -> BacktestResult:
-        """Run a strategy on the lake: ``wb.backtest("moving_average", symbols=["AAPL"], fast=50, slow=200)``.
-
-        The strategy sees prices adjusted for splits and dividends; orders are sized, filled and marked on raw prices
-        of the same snapshot. The trial is recorded in :attr:`trials`.
-
-        Parameters
-        ----------
-        strategy
-            Its name, with ``parameters`` of it, or the strategy itself.
-        symbols
-            All of the lake if left out.
-        start, end
-            First and last session decided on; a workbench that was opened for a session sees nothing later.
-        engine, benchmark, progress
-            See :func:`workbench.research.backtest`; the benchmark may be any symbol of the lake.
-        assumptions
-            Those of ``workbench.toml`` if left out.
-
-        Raises
-        ------
-        ConfigError
-            If strategy, parameter or engine are unknown, or the engine cannot express an assumption.
-        DataError
-            If bars or weights cannot be used; the message names symbol and session.
-        """
-        from workbench.app import backtests
-
-        ends = [day for day in (as_date(end), self._session) if day is not None]
-        return backtests.backtest(
-            self,
-            backtests.resolve(strategy, parameters),
-            symbols,
-            as_date(start),
-            min(ends, default=None),
-            engine=engine,
-            benchmark=benchmark,
-            assumptions=assumptions or self.assumptions,
-            progress=progress,
-        )
-
-    def sweep(
-        self,
-        strategy: str | type[Strategy] | Strategy,
-        grid: Mapping[str, Iterable[Any]],
-        *,
-        symbols: Sequence[str] | None = None,
-        start: date | str | None = None,
-        end: date | str | None = None,
-        adjustment: Adjustment = "total",
-        assumptions: Assumptions | None = None,
-        client: Client | None = None,
-        progress: Callable[..., Any] | bool = True,
-    ) -> SweepResult:
-        """Simulate every combination of a grid on the lake: ``wb.sweep("momentum", {"lookback": range(20, 250)})``.
-
-        The trials are recorded in :attr:`trials` and in the table ``sweeps`` of the reports. The same sweep goes on
-        where it was interrupted; finished, it is only read.
-
-        Parameters
-        ----------
-        strategy, grid, client, progress
-            See :func:`workbench.research.sweep`, which also says what the columns of the result mean.
-        symbols
-            All of the lake if left out.
-        start, end
-            First and last session; a workbench that was opened for a session sees nothing later.
-        adjustment
-            Of the prices that are looked at and traded.
-        assumptions
-            Those of ``workbench.toml`` if left out.
-
-        Raises
-        ------
-        ConfigError
-            If strategy, parameter or values cannot be used, or an assumption is one that only a backtest models.
-        DataError
-            If bars or weights cannot be used; the message names symbol and session.
-        """
-        from workbench.app import sweeps
-
-        return sweeps.sweep(
-            self,
-            strategy,
-            grid,
-            symbols,
-            as_date(start),
-            as_date(end),
-            adjustment=adjustment,
-            assumptions=assumptions or self.assumptions,
-            client=client,
-            progress=progress,
-        )
+    # ---- orders ----------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
         """The account at the close of the session, as the gateway left it in the journal.
@@ -721,13 +302,6 @@ class Workbench:
         here = machine.measure_practice(self.settings, self.calendar, self.clock, tries=tries)
         return [here, *machine.measure_hosts(self.settings, self.clock, wanted, tries=tries)]
 
-    def close(self) -> None:
-        """Close the stores that were opened."""
-        for name in ("journal", "lake"):
-            part = self.__dict__.pop(name, None)
-            if part is not None:
-                part.close()
-
 
 def open_ahead() -> None:
     """Open in a kernel, before its moment, what its notebook's first cells would wait for; changes nothing."""
@@ -742,7 +316,7 @@ def open_ahead() -> None:
     for symbol in lake.symbols()[:1]:
         last = lake.last_common_session([symbol])
         lake.bars([symbol], start=last, end=last, adjustment="raw")
-    _opened_ahead.append(lake)
+    opened_ahead.append(lake)
 
 
 def open_workbench(
@@ -775,22 +349,6 @@ def open_workbench(
     if wanted is not None:
         workbench.calendar.require_session(wanted)
     return workbench
-
-
-def as_date(value: date | str | None) -> date | None:
-    """A date, also from ISO text.
-
-    Raises
-    ------
-    ConfigError
-        If the text is none.
-    """
-    if value is None or isinstance(value, date):
-        return value
-    try:
-        return date.fromisoformat(value)
-    except ValueError as error:
-        raise ConfigError(f"{value!r} is not a date", hint="write it as 2013-03-01") from error
 
 
 def _run_context(settings: Settings, clock: Clock, env: Mapping[str, str]) -> RunContext | None:

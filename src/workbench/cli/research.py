@@ -17,7 +17,7 @@ from workbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from workbench.app import Workbench
-    from workbench.app.workbench import Progress
+    from workbench.app.research_desk import Progress
 
 app = typer.Typer(help="Whether a strategy can be believed.", no_args_is_help=True)
 

@@ -151,7 +151,7 @@ def _load_one(
     dry_run: bool,
 ) -> _Told:
     from workbench.app import loading
-    from workbench.app.workbench import as_date
+    from workbench.app.installation import as_date
     from workbench.data.sources import Reading
 
     reading = Reading(**{"exchange_zone": workbench.calendar.zone.key} | declared)

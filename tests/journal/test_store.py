@@ -13,7 +13,7 @@ from support.journals import SESSION, Desk, activity, batch, fill, intent
 from workbench.clock import ManualClock
 from workbench.domain import ActivityKind, Target, TradingState
 from workbench.errors import JournalError
-from workbench.journal import Controls, Journal, Ledger
+from workbench.journal import Controls, Journal, Judgements, Ledger
 from workbench.journal.leases import Lease
 from workbench.journal.ledger import Correction
 from workbench.journal.schema import MIGRATIONS
@@ -50,6 +50,7 @@ def test_a_transaction_that_raises_leaves_nothing(tmp_path: Path) -> None:
 GUARDED = (
     "batches", "targets", "decisions", "order_events", "run_events", "fills", "activities", "marks",
     "trading_states", "legs", "external_fills", "corrections", "locks", "breaker_resets", "reconciliations",
+    "quality_verdicts", "quality_acceptances", "quality_revocations",
 )  # fmt: skip
 
 
@@ -69,6 +70,10 @@ def filled(desk: Desk) -> None:
     desk.controls.reset("paper", "drawdown", actor="ada", reason="", session=None)
     desk.controls.set_locks("paper", {"IBM": "a"}, "me", release=True)
     desk.controls.record_reconciliation("paper", "start", [])
+    judgements = Judgements(desk.journal)
+    judgements.record(1, ["IBM"], SESSION, "block", [], [], found=0)
+    seen = judgements.accept("outlier", "IBM", SESSION, SESSION, actor="ada", why="seen", until=SESSION)
+    judgements.revoke(seen.number, actor="ada", why="not so")
 
 
 @pytest.mark.parametrize("table", GUARDED)

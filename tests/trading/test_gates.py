@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from workbench.domain import Bracket, OrderIntent, OrderType, Side, TimeInForce, TradingState
@@ -714,6 +714,8 @@ def make(number: int, row: tuple[str, Side, int, str, str, str, int]) -> OrderIn
 
 @pytest.mark.parametrize("limits", [ALL, ALL.model_copy(update={"allow_short": True})], ids=["long only", "shorts"])
 @given(asked=ASKED)
+@example(asked=[("A", SELL, 168, "limit", "accepted", "s", 0), ("A", SELL, 133, "replace", "filled", "s", 0)])
+@example(asked=[("A", SELL, 168, "limit", "unknown", "s", 0), ("A", SELL, 133, "replace", "unknown", "s", 0)])
 def test_no_approved_orders_however_answered_ever_exceed_a_limit(limits: RiskSettings, asked: list[Any]) -> None:
     on = book(A=held(50), B=held(0), C=held(20))
     alive: list[tuple[OrderIntent, str]] = []
@@ -731,10 +733,21 @@ def test_no_approved_orders_however_answered_ever_exceed_a_limit(limits: RiskSet
             on.cash -= signed * (worst_price(intent, on, limits) if signed > 0 else Decimal(99))
             on.hold(intent.symbol, on.exposure(intent.symbol).held + signed)
             on.hold(intent.symbol, on.exposure(intent.symbol, intent.strategy).held + signed, intent.strategy)
-            gates.count(on, intent, limits, accepted=True, open_quantity=Decimal(0))
+            for ended in [intent, *replaced_by(intent, alive)]:  # what a replacement that fills has replaced is gone
+                gates.count(on, ended, limits, accepted=True, open_quantity=Decimal(0))
+                alive = [(one, said) for one, said in alive if one is not ended]
         else:
             alive.append((intent, answer))
         within_limits(on, alive, limits)
+
+
+def replaced_by(intent: OrderIntent, alive: list[tuple[OrderIntent, str]]) -> list[OrderIntent]:
+    """The live orders of which one at most fills, and it is not them if it is ``intent``."""
+    root: dict[str, str] = {}
+    for one, _ in alive:
+        root[one.client_order_id] = root.get(one.replaces or "", one.client_order_id)
+    name = root.get(intent.replaces or "")
+    return [one for one, _ in alive if name is not None and root[one.client_order_id] == name]
 
 
 def within_limits(on: RiskBook, alive: list[tuple[OrderIntent, str]], limits: RiskSettings) -> None:

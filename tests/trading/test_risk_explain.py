@@ -155,9 +155,11 @@ def test_the_configuration_file_says_every_key_and_its_default() -> None:
     text = (REPOSITORY / "workbench.toml").read_text(encoding="utf-8")
     written = tomllib.loads(text)
     defaults = Settings(home=REPOSITORY, config_file=REPOSITORY / "workbench.toml")
-    assert load_settings(REPOSITORY, {}) == defaults
+    loaded = load_settings(REPOSITORY, {})
+    # The section of a room above settings is held to that room's defaults in tests/data/cleaning/test_stored.py.
+    assert loaded.model_copy(update={"cleaning": {}}) == defaults
     for section, field in Settings.model_fields.items():
-        if section in {"home", "config_file", "calendar"}:
+        if section in {"home", "config_file", "calendar", "cleaning"}:
             continue
         for key in type(field.default).model_fields:
             if key == "strategies":

@@ -6,7 +6,8 @@ The strategies here import pandas when they compute: whoever only checks paramet
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -34,6 +35,24 @@ class Strategy(BaseModel, ABC):
         hold of each symbol, decided on the close of the row's session and traded at the next open.
         Zero means out; never NaN. Row t may use only rows up to t.
         """
+
+    @classmethod
+    def accepts(cls, values: Mapping[str, Any]) -> Any:
+        """Which combinations of values, each valid by itself, the strategy takes; None if it has to be asked for each.
+
+        A class with a validator of several parameters may say the same of arrays at once: a sweep of a large grid then
+        need not make every combination to see whether it is one. A subclass does not inherit the answer.
+
+        Parameters
+        ----------
+        values
+            By parameter, a value or an array of one shape.
+
+        Returns
+        -------
+        An array of bool of that shape, or None.
+        """
+        return None
 
     @property
     def warm_up_sessions(self) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -42,6 +43,11 @@ class MovingAverageCrossover(Strategy):
         if fast is not None and slow <= fast:
             raise PydanticCustomError("not_above_fast", "must be above fast, which is {fast}", {"fast": fast})
         return slow
+
+    @classmethod
+    def accepts(cls, values: Mapping[str, Any]) -> Any:
+        """Slow above fast, as the validator asks."""
+        return values["slow"] > values["fast"]
 
     def weights(self, bars: Bars) -> pd.DataFrame:
         """See :meth:`Strategy.weights`; rows before ``slow`` sessions of history are all zero."""

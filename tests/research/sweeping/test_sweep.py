@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import Field
+from pydantic import Field, ValidationError, field_validator
 
 from workbench.clock import ManualClock
 from workbench.data.bars import FIELDS, Bars
 from workbench.errors import ConfigError, DataError, ParameterError
 from workbench.research import Assumptions, TrialLedger, sweep
+from workbench.research.sweeping.grid import grid_of
 from workbench.research.sweeping.running import chunks_of, missing
 from workbench.strategies.base import Strategy
 from workbench.strategies.moving_average import MovingAverageCrossover
@@ -205,6 +206,34 @@ def test_a_grid_that_cannot_be_meant_is_refused(walk: Bars, grid: dict[str, Any]
 def test_an_unknown_strategy_is_refused(walk: Bars) -> None:
     with pytest.raises(ConfigError, match="did you mean moving_average"):
         sweep("moving_averages", {"fast": [5]}, walk)
+
+
+@pytest.mark.parametrize("values", [[0, 1, 2, 5, 50, 200], [-3, 2.5, 7.0, 7.5, "9", 200]])
+def test_what_a_strategy_accepts_at_once_is_what_its_validators_accept(values: list[Any]) -> None:
+    class Picky(MovingAverageCrossover):
+        """It inherits the answer about arrays, and must be asked for each all the same."""
+
+        @field_validator("slow")
+        @classmethod
+        def _not_fifty(cls, slow: int) -> int:
+            if slow == 50:
+                raise ValueError("not fifty")
+            return slow
+
+    grid = {"fast": values, "slow": values}
+    for kind in (MovingAverageCrossover, Picky):
+        made = grid_of(kind, grid)
+        taken = []
+        for chosen in made.parameters(np.arange(len(values) ** 2)):
+            try:
+                kind(**chosen)
+            except ValidationError:
+                continue
+            taken.append(chosen)
+        assert made.parameters(made.allowed) == taken
+        assert taken
+    held = grid_of(MovingAverageCrossover(fast=10, slow=30), {"slow": [5, 20]})
+    assert held.parameters(held.allowed) == [{"fast": 10, "slow": 20}]
 
 
 def test_refused_combinations_are_counted_and_the_first_is_told(walk: Bars) -> None:

@@ -46,11 +46,30 @@ class Grid:
     @cached_property
     def allowed(self) -> Numbers:
         """Numbers of the combinations that the strategy accepts, ascending."""
+        at_once = self._accepted_at_once()
+        if at_once is not None:
+            return np.flatnonzero(at_once)
         valid = self.kind.__pydantic_validator__.isinstance_python
         names, rows = [*self.held, *self.values], itertools.product(*self.values.values())
         held = tuple(self.held.values())
         keep = (valid(dict(zip(names, held + row))) for row in rows)  # noqa: B905  # a check per row costs a tenth
         return np.flatnonzero(np.fromiter(keep, dtype=np.bool_, count=int(np.prod(self.shape))))
+
+    def _accepted_at_once(self) -> npt.NDArray[np.bool_] | None:
+        """Whether each combination is accepted, if the class itself can say it of arrays."""
+        if "accepts" not in vars(self.kind):
+            return None
+        axes = [np.array(values) for values in self.values.values()]
+        if any(axis.dtype.kind not in "iuf" for axis in axes):
+            return None
+        mesh = np.meshgrid(*axes, indexing="ij")
+        fit = self.kind.accepts({**self.held, **dict(zip(self.values, mesh, strict=True))})
+        if fit is None:
+            return None
+        alone = [_valid(self.kind, name, values) for name, values in self.values.items()]
+        valid = np.logical_and.reduce(np.meshgrid(*alone, indexing="ij"))
+        accepted: npt.NDArray[np.bool_] = np.broadcast_to(np.asarray(fit, dtype=np.bool_), self.shape) & valid
+        return accepted.ravel()
 
     @property
     def refused(self) -> int:
@@ -150,14 +169,24 @@ def _values(kind: type[Strategy], name: str, given: object) -> list[Any]:
     listed = list(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes) else [given]
     if not listed:
         raise ParameterError(f"the grid has no values for {name}")
-    field = kind.model_fields[name]
-    annotation: Any = field.annotation
-    adapter = TypeAdapter[Any](Annotated[annotation, *field.metadata] if field.metadata else annotation)
+    adapter = _adapter(kind, name)
     values = [_taken(adapter, value.item() if isinstance(value, np.generic) else value) for value in listed]
     for at, value in enumerate(values):
         if value in values[:at] if len(values) < 200 else values.count(value) > 1:
             raise ParameterError(f"the grid has {name}={value} twice")
     return values
+
+
+def _adapter(kind: type[Strategy], name: str) -> TypeAdapter[Any]:
+    """What a parameter takes by itself, without the validators of its class."""
+    field = kind.model_fields[name]
+    annotation: Any = field.annotation
+    return TypeAdapter[Any](Annotated[annotation, *field.metadata] if field.metadata else annotation)
+
+
+def _valid(kind: type[Strategy], name: str, values: list[Any]) -> list[bool]:
+    adapter = _adapter(kind, name)
+    return [bool(adapter.validator.isinstance_python(value)) for value in values]
 
 
 def _taken(adapter: TypeAdapter[Any], value: object) -> Any:

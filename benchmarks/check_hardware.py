@@ -28,7 +28,7 @@ from workbench.app.measuring import measure_all, walk
 from workbench.calendars import calendar
 from workbench.clock import SystemClock
 from workbench.hardware.budget import JOB_BYTES, ROW_BYTES, Workload, budget
-from workbench.hardware.capability import machine_steps, measure
+from workbench.hardware.capability import copied_bytes, machine_steps, measure
 from workbench.hardware.diskspeed import measure_fsync, measure_speed
 from workbench.hardware.latency import measure_latency
 from workbench.hardware.probe import parse_target
@@ -142,7 +142,9 @@ def memory(found: HardwareProfile, folder: Path) -> Iterator[Agreement]:
     need("cc")
     source, program = folder / "copy.c", folder / "copy"
     source.write_text(COPY)
-    subprocess.run(["cc", "-O3", "-DSIZE=((size_t)1 << 28)", "-o", str(program), str(source)], check=True)
+    # Of the same size: from some size on, the C library's copy does not read what it overwrites.
+    size = f"-DSIZE=((size_t){copied_bytes(found.cpu)})"
+    subprocess.run(["cc", "-O3", size, "-o", str(program), str(source)], check=True)
     ours = theirs = 0.0
     for _ in range(ROUNDS):
         ours = max(ours, capability(found, folder, "memory").memory_gb_per_s[1])

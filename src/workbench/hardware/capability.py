@@ -133,8 +133,7 @@ def _memory(cpu: Cpu, clock: Clock, budget_s: float) -> Iterator[tuple[int, floa
     """
     import numpy as np
 
-    last = max((cache.size_bytes * cache.count for cache in cpu.caches), default=0)
-    size = min(max(4 * last, _LEAST_ARRAY_BYTES), _LARGEST_ARRAY_BYTES) // 8
+    size = copied_bytes(cpu) // 8
     source, target = np.ones(size), np.zeros(size)
     for threads in thread_counts(cpu.cores_usable):
         parts = [slice(size * n // threads, size * (n + 1) // threads) for n in range(threads)]
@@ -145,6 +144,12 @@ def _memory(cpu: Cpu, clock: Clock, budget_s: float) -> Iterator[tuple[int, floa
 
             best_s = _best(copy, clock, budget_s)
         yield threads, 2 * 8 * size / best_s / 1e9
+
+
+def copied_bytes(cpu: Cpu) -> int:
+    """The size of the array that is copied to measure memory: four times the last cache, within bounds."""
+    last = max((cache.size_bytes * cache.count for cache in cpu.caches), default=0)
+    return min(max(4 * last, _LEAST_ARRAY_BYTES), _LARGEST_ARRAY_BYTES)
 
 
 def scan(folder: Path, clock: Clock, *, threads: int, rows: int = _SCAN_ROWS, budget_s: float = 0.4) -> float:

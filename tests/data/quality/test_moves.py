@@ -155,12 +155,17 @@ def test_a_stretch_of_wrong_units_is_one_finding_with_its_end(
     assert "22 bars" in found.detail
 
 
-def test_one_field_in_other_units_is_named(frame: pd.DataFrame, actions: pd.DataFrame, xnys: Calendar) -> None:
+@pytest.mark.parametrize(
+    ("field", "factor"), [("low", 0.01), ("high", 100.0), ("close", 100.0), ("close", 0.001), ("open", 1000.0)]
+)
+def test_one_field_in_other_units_is_named(
+    frame: pd.DataFrame, actions: pd.DataFrame, xnys: Calendar, field: str, factor: float
+) -> None:
     broken = frame.copy()
-    scale("IBM", 0.01, "2006-05-10", None, "low")(broken)
+    scale("IBM", factor, "2006-05-10", None, field)(broken)
     report = check(BarRows.from_frame(broken), actions, xnys)
     found = [f for f in report.told if f.rule == "unit_error"]
-    assert [(f.symbol, f.day, f.field) for f in found] == [("IBM", "2006-05-10", "low")]
+    assert [(f.symbol, f.day, f.field) for f in found] == [("IBM", "2006-05-10", field)]
 
 
 def test_volumes_in_lots_are_wrong_units_and_a_busy_day_is_not(judge: Callable[..., object]) -> None:

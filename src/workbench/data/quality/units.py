@@ -40,7 +40,9 @@ def _mark(series: Series, taken: Mask | None, first: int, stop: int) -> Mask:
 
 
 def _single_fields(series: Series, found: Found, taken: Mask | None) -> Mask | None:
-    wide = np.flatnonzero(series.high > np.exp(_JUMP) * series.low)
+    # The high need not be the highest: an open or close in other units leaves the range of its bar.
+    prices = [getattr(series, name) for name in _FIELDS]
+    wide = np.flatnonzero(np.maximum.reduce(prices) > np.exp(_JUMP) * np.minimum.reduce(prices))
     for bar in wide.tolist():
         near = np.r_[series.log_close[max(0, bar - 5) : bar], series.log_close[bar + 1 : bar + 6]]
         if not len(near):

@@ -16,6 +16,7 @@ _LEAST = {"daily": 0.01, "minute": 0.02}
 _SHORTEST = 3
 _ALWAYS = 6  # bars; a run of as many is looked at, whatever is usual in the symbol as a whole
 _NEAR = 60  # bars on each side in which repeating may be more usual than elsewhere
+_BLOCKS = 8  # of as many bars, that say how often they do in quiet times
 _COPY_VOLUME = 1000.0  # shares; two daily bars with the same range and volume are one bar
 
 
@@ -34,9 +35,13 @@ def judge(series: Series, found: Found) -> None:
     long = length >= min(shortest, _ALWAYS)
     if series.tape.daily:
         long |= _is_same_volume(series, first)
+    if not long.any():
+        return
+    often = _quiet(repeated)
     for at, size in zip(first[long].tolist(), length[long].tolist(), strict=True):
-        near = repeated[max(0, at - _NEAR) : at].sum() + repeated[at + size : at + size + _NEAR].sum()
-        usual = max(least, (count - size) / len(repeated), near / (2 * _NEAR))
+        near = np.r_[repeated[max(0, at - _NEAR) : at], repeated[at + size : at + size + _NEAR]]
+        others = (count - size) / max(len(repeated) - size, 1)
+        usual = max(least, _stays(max(others, float(near.mean()) if len(near) else 0.0, often)))
         if (size >= _SHORTEST and len(repeated) * usual**size < _CHANCE) or _is_copy(series, at, size):
             _tell(series, found, at, size)
 
@@ -48,6 +53,27 @@ def _repeated(series: Series, still: Mask) -> Mask:
     same = (o[1:] == o[:-1]) & (h[1:] == h[:-1]) & (low[1:] == low[:-1])
     traded: Mask = still & (flat | same) & (series.volume[1:] > 0)
     return traded
+
+
+def _quiet(repeated: Mask) -> float:
+    """The share of bars that repeat in the quietest tenth of a symbol's hours (60 bars each); zero of a short one."""
+    blocks = len(repeated) // _NEAR
+    if blocks < _BLOCKS:
+        return 0.0
+    shares = repeated[: blocks * _NEAR].reshape(blocks, _NEAR).mean(axis=1)
+    return float(np.quantile(shares, 0.9))
+
+
+def _stays(share: float) -> float:
+    """The chance that a price which repeats in a ``share`` of its bars does so once more in the middle of a run.
+
+    It is the share itself, as long as ticks are fine. Where they are coarse, a price moves about unseen between two of
+    them, and stays longer the longer it has stayed: of a random walk that changes its tick in a share c of its steps,
+    the standard deviation of a step is c sqrt(pi/2) ticks, and of such walks exp(-pi^2 s^2 / 2) a step are left within
+    an interval of one tick (source: Feller, An Introduction to Probability Theory, vol. 1, XIV.6: the largest
+    eigenvalue of a walk between two absorbing barriers).
+    """
+    return max(share, float(np.exp(-(np.pi**3) / 4 * (1 - share) ** 2)))
 
 
 def _runs(mask: Mask) -> tuple[Ints, Ints]:

@@ -45,7 +45,7 @@ def _values(frame: pd.DataFrame) -> Findings:
     bars = frame[good]
     ends = bars[["open", "close"]]
     disorder = (bars["high"] < ends.max(axis=1)) | (bars["low"] > ends.min(axis=1))
-    absurd = (bars["high"] > 1e7) | (bars["low"] < 1e-5) | (bars["high"] > 20 * bars["low"])
+    absurd = (bars["high"] > 1e7) | (bars["low"] < 1e-9) | (bars["high"] > 20 * bars["low"])
     before = frame["close"].groupby(frame["symbol"]).shift().fillna(frame["open"])
     flat = (frame["high"] == frame["low"]) & (frame["close"] == before)
     untraded = good & (frame["volume"] == 0) & ~flat

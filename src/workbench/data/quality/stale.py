@@ -26,6 +26,11 @@ def judge(series: Series, found: Found) -> None:
     if not still.any():
         return
     repeated = _repeated(series, still)
+    if series.tape.daily and repeated.any():
+        copies = repeated & _same_volume(series)
+        for at, size in zip(*_runs(copies), strict=True):
+            _tell(series, found, int(at), int(size))
+        repeated &= ~copies
     count = int(repeated.sum())
     if not count:
         return
@@ -33,8 +38,6 @@ def judge(series: Series, found: Found) -> None:
     least = _LEAST[series.tape.rows.frequency]
     shortest = max(_SHORTEST, int(np.ceil(np.log(_CHANCE / len(repeated)) / np.log(max(least, count / len(repeated))))))
     long = length >= min(shortest, _ALWAYS)
-    if series.tape.daily:
-        long |= _is_same_volume(series, first)
     if not long.any():
         return
     often = _quiet(repeated)
@@ -42,7 +45,7 @@ def judge(series: Series, found: Found) -> None:
         near = np.r_[repeated[max(0, at - _NEAR) : at], repeated[at + size : at + size + _NEAR]]
         others = (count - size) / max(len(repeated) - size, 1)
         usual = max(least, _stays(max(others, float(near.mean()) if len(near) else 0.0, often)))
-        if (size >= _SHORTEST and len(repeated) * usual**size < _CHANCE) or _is_copy(series, at, size):
+        if size >= _SHORTEST and len(repeated) * usual**size < _CHANCE:
             _tell(series, found, at, size)
 
 
@@ -82,19 +85,11 @@ def _runs(mask: Mask) -> tuple[Ints, Ints]:
     return edges[::2], edges[1::2] - edges[::2]
 
 
-def _is_same_volume(series: Series, first: Ints) -> Mask:
-    """Whether the bar that begins a run has the volume of the bar before."""
-    same: Mask = series.volume[first + 1] == series.volume[first]
+def _same_volume(series: Series) -> Mask:
+    """Bars, from the second on, that have a range and the volume of the bar before: with its prices, it is a copy."""
+    before, volume = series.volume[:-1], series.volume[1:]
+    same: Mask = (volume == before) & (volume >= _COPY_VOLUME) & (series.high[1:] > series.low[1:])
     return same
-
-
-def _is_copy(series: Series, at: int, size: int) -> bool:
-    """Whether daily bars have the range and the volume of the bar before, too."""
-    if not series.tape.daily:
-        return False
-    bars = slice(at + 1, at + 1 + size)
-    same = (series.volume[bars] == series.volume[at:][:size]) & (series.volume[bars] >= _COPY_VOLUME)
-    return bool((same & (series.high[bars] > series.low[bars])).all())
 
 
 def _tell(series: Series, found: Found, at: int, size: int) -> None:

@@ -47,7 +47,7 @@ def _place(rng: Rng, columns: Columns, margin: int = 40) -> int | None:
 
 
 def _span(columns: Columns, first: int, stop: int) -> tuple[np.datetime64, np.datetime64]:
-    return columns["at"][first], columns["at"][stop - 1]
+    return columns["at"][first], columns["at"][min(stop, len(columns["at"])) - 1]
 
 
 def _drop(columns: Columns, gone: np.ndarray) -> None:

@@ -19,7 +19,7 @@ from workbench.errors import BrokerError, BrokerUnavailable, OrderRejected, Orde
 from workbench.settings import AlpacaSettings
 
 Open = Callable[..., AlpacaBroker]
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 POST = {"method": "POST", "path": "/v2/orders"}
 
 

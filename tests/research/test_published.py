@@ -1,8 +1,9 @@
-"""Published examples of other programs, run by themselves, and the same numbers from the kernel."""
+"""Published examples of other programs: the numbers that they give or print, and the same ones from the kernel."""
 
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from workbench.data.bars import Bars
 from workbench.research import Assumptions, backtest
+from workbench.research import metrics as formulas
 from workbench.research.inputs import prepare
 from workbench.strategies.base import Strategy
 
@@ -105,3 +107,46 @@ def test_zipline_examples_give_the_same_equity_to_the_cent(
     assert len(fills) == len(made.fills) >= 3
     np.testing.assert_allclose(made.equity, equity, atol=0.004)
     np.testing.assert_allclose(made.fills["price"], [fill["price"] for fill in fills], rtol=1e-12)
+
+
+# The tables that zipline's beginner tutorial prints of buyapple, by edition: its closes and, from the second session
+# on, the cash and the value of the portfolio. Volumes are not printed; at these sizes the impact is nothing.
+# Source: docs/source/beginner-tutorial.rst of quantopian/zipline, the edition of 2015 (0.03 USD a share, only cash and
+# the position's value are printed) and both tables of 2018 (0.0075 USD a share and at least 1 USD; 0.001 USD a share).
+CLOSES_2000 = [3.738314, 3.423135, 3.473229, 3.172661, 3.322945]
+CLOSES_2016 = [105.35, 102.71, 100.70, 96.45, 96.96]
+PRINTED = {
+    "2015, 0.03 USD a share": (
+        CLOSES_2000, {"commission_per_share_usd": 0.03, "commission_min_usd": 0.0},
+        [9999965.46865, 9999930.43636, 9999898.40975, 9999864.88030],
+        [9999965.46865 + 34.23135, 9999930.43636 + 69.46458, 9999898.40975 + 95.17983, 9999864.88030 + 132.91780],
+        {},
+    ),
+    "2018, at least 1 USD": (
+        CLOSES_2016, {"commission_per_share_usd": 0.0075, "commission_min_usd": 1.0},
+        [9998971.9, 9997963.9, 9996998.4, 9996027.8], [9999999.0, 9999977.9, 9999891.9, 9999906.2],
+        {"sharpe": -7.511729, "sortino": -7.519659, "max_drawdown": -1.081e-05},
+    ),
+    "2018, 0.001 USD a share": (
+        CLOSES_2016, {"commission_per_share_usd": 0.001, "commission_min_usd": 0.0},
+        [9998972.89, 9997965.88, 9997001.37, 9996031.76], [9999999.99, 9999979.88, 9999894.87, 9999910.16],
+        {"sharpe": -7.215497, "sortino": -7.301134, "max_drawdown": -1.0513e-05, "volatility": 6.275294e-05},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("closes", "fees", "cash", "equity", "metrics"), PRINTED.values(), ids=PRINTED)
+def test_the_tables_of_ziplines_tutorial_are_reproduced(
+    market: Any, closes: list[float], fees: dict[str, float], cash: list[float], equity: list[float],
+    metrics: dict[str, float],
+) -> None:  # fmt: skip
+    made = market({"AAPL": closes}, {"AAPL": closes})
+    assumptions = replace(ZIPLINE, capital_usd=1e7, max_volume_share=None, impact=0.0, **fees)
+    strategy = BuyApple(start=made.raw.sessions[0].date())
+    done = backtest(strategy, made.split, made.raw, made.actions, assumptions=assumptions)
+    np.testing.assert_allclose(done.cash, [1e7, *cash], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(done.equity, [1e7, *equity], rtol=0, atol=1e-5)
+    # zipline counts a return of zero for the first session, which has none.
+    counted = pd.concat([pd.Series([1e7]), done.equity], ignore_index=True)
+    for name, printed in metrics.items():
+        assert getattr(formulas, name)(counted) == pytest.approx(printed, rel=2e-7)

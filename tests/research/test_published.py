@@ -150,3 +150,43 @@ def test_the_tables_of_ziplines_tutorial_are_reproduced(
     counted = pd.concat([pd.Series([1e7]), done.equity], ignore_index=True)
     for name, printed in metrics.items():
         assert getattr(formulas, name)(counted) == pytest.approx(printed, rel=2e-7)
+
+
+class SmaCross(Strategy):
+    """The example on backtesting.py's first page: long from each crossing upwards, short from each downwards."""
+
+    fast: int
+    slow: int
+
+    def weights(self, bars: Bars) -> pd.DataFrame:
+        close = bars.close["GOOG"]
+        above = close.rolling(self.fast).mean() - close.rolling(self.slow).mean()
+        before = above.shift()
+        side = pd.Series(np.nan, index=close.index).mask((before < 0) & (above > 0), 1.0)
+        return side.mask((before > 0) & (above < 0), -1.0).ffill().fillna(0.0).to_frame("GOOG")
+
+
+@pytest.mark.parametrize(
+    ("fast", "slow", "final_usd", "peak_usd", "max_drawdown", "closed", "won", "best", "worst"),
+    [
+        (10, 20, 83099.413, 83167.393, -0.3301690438738518, 93, 51, 0.5743354818089812, -0.1639663865546217),
+        (20, 50, 14559.5624, 23415.9524, -0.5577132100744606, 39, 11, 0.48507997793712065, -0.13380940236334272),
+    ],
+)
+def test_backtesting_py_gives_the_same_on_the_sample(
+    sample: Any, fast: int, slow: int, final_usd: float, peak_usd: float, max_drawdown: float, closed: int, won: int,
+    best: float, worst: float,
+) -> None:  # fmt: skip
+    """Said by backtesting.py 0.6.6, ``Backtest(GOOG, SmaCross, exclusive_orders=True)``, on the sample's own bars."""
+    goog = sample.split.select(["GOOG"]), sample.raw.select(["GOOG"]), sample.actions.iloc[:0]
+    assumptions = Assumptions(
+        capital_usd=10_000, commission_per_share_usd=0, commission_min_usd=0, slippage_bps=0, cash_buffer=1e-4,
+        min_trade_value_usd=0, tolerance=0, sizing="fill", rebalance="on_change", allow_short=True,
+    )  # fmt: skip
+    made = backtest(SmaCross(fast=fast, slow=slow), *goog, assumptions=assumptions)
+    assert made.equity.iloc[-1] == pytest.approx(final_usd, abs=1e-6)
+    assert made.equity.max() == pytest.approx(peak_usd, abs=1e-6)
+    assert made.metrics["max_drawdown"] == pytest.approx(max_drawdown, rel=1e-9)
+    trades = made.trades[made.trades["status"] == "closed"]
+    assert (len(trades), int((trades["pnl"] > 0).sum())) == (closed, won)
+    assert (trades["return"].max(), trades["return"].min()) == pytest.approx((best, worst), rel=1e-9)

@@ -153,17 +153,22 @@ def test_the_tables_of_ziplines_tutorial_are_reproduced(
 
 
 class SmaCross(Strategy):
-    """The example on backtesting.py's first page: long from each crossing upwards, short from each downwards."""
+    """``up`` from each crossing upwards of two moving averages, ``down`` from each downwards, nothing before the first.
+
+    The example on the first pages of backtesting.py (1 and -1 of equity) and of backtrader (100 shares and none).
+    """
 
     fast: int
     slow: int
+    up: float = 1.0
+    down: float = -1.0
 
     def weights(self, bars: Bars) -> pd.DataFrame:
-        close = bars.close["GOOG"]
+        close = bars.close.iloc[:, 0]
         above = close.rolling(self.fast).mean() - close.rolling(self.slow).mean()
         before = above.shift()
-        side = pd.Series(np.nan, index=close.index).mask((before < 0) & (above > 0), 1.0)
-        return side.mask((before > 0) & (above < 0), -1.0).ffill().fillna(0.0).to_frame("GOOG")
+        side = pd.Series(np.nan, index=close.index).mask((before < 0) & (above > 0), self.up)
+        return side.mask((before > 0) & (above < 0), self.down).ffill().fillna(0.0).to_frame(close.name)
 
 
 @pytest.mark.parametrize(
@@ -190,3 +195,27 @@ def test_backtesting_py_gives_the_same_on_the_sample(
     trades = made.trades[made.trades["status"] == "closed"]
     assert (len(trades), int((trades["pnl"] > 0).sum())) == (closed, won)
     assert (trades["return"].max(), trades["return"].min()) == pytest.approx((best, worst), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("fast", "slow", "final_usd", "cash_usd", "max_drawdown", "closed", "won"),
+    [
+        (20, 50, 97717.941, 77426.941, -0.0927663021506512, 36, 14),
+        (50, 200, 101045.434, 80754.434, -0.06819899747929176, 13, 4),
+    ],
+)
+def test_backtrader_gives_the_same_on_the_sample(
+    sample: Any, fast: int, slow: int, final_usd: float, cash_usd: float, max_drawdown: float, closed: int, won: int
+) -> None:
+    """Said by backtrader 1.9.78, ``CrossOver``, 100 shares, ``setcommission(0.001)``, on the sample's bars of IBM."""
+    ibm = sample.split.select(["IBM"]), sample.raw.select(["IBM"]), sample.actions.iloc[:0]
+    assumptions = Assumptions(
+        capital_usd=100_000, commission_per_share_usd=0, commission_min_usd=0, commission_bps=10, slippage_bps=0,
+        cash_buffer=0, min_trade_value_usd=0, tolerance=0, target="shares",
+    )  # fmt: skip
+    made = backtest(SmaCross(fast=fast, slow=slow, up=100, down=0), *ibm, assumptions=assumptions)
+    assert made.equity.iloc[-1] == pytest.approx(final_usd, abs=1e-6)
+    assert made.cash.iloc[-1] == pytest.approx(cash_usd, abs=1e-6)
+    assert made.metrics["max_drawdown"] == pytest.approx(max_drawdown, rel=1e-9)
+    trades = made.trades[made.trades["status"] == "closed"]
+    assert (len(trades), int((trades["pnl"] > 0).sum())) == (closed, won)

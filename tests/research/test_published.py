@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from research.conftest import SAMPLE, actions_of
 
-from workbench.data.bars import Bars
+from workbench.data.bars import FIELDS, Bars
 from workbench.research import Assumptions, backtest
 from workbench.research import metrics as formulas
 from workbench.research.inputs import prepare
@@ -219,3 +220,34 @@ def test_backtrader_gives_the_same_on_the_sample(
     assert made.metrics["max_drawdown"] == pytest.approx(max_drawdown, rel=1e-9)
     trades = made.trades[made.trades["status"] == "closed"]
     assert (len(trades), int((trades["pnl"] > 0).sum())) == (closed, won)
+
+
+class Equal(Strategy):
+    """bt's ``WeighEqually``."""
+
+    def weights(self, bars: Bars) -> pd.DataFrame:
+        return pd.DataFrame(1 / len(bars.close.columns), index=bars.close.index, columns=bars.close.columns)
+
+
+@pytest.mark.parametrize(
+    ("lot", "final_usd", "max_drawdown"),
+    [(1.0, 4066198.515460646, -0.4705072502934726), (None, 4066276.4830295173, -0.4705197831821478)],
+)
+def test_bt_gives_the_same_on_the_sample(lot: float | None, final_usd: float, max_drawdown: float) -> None:
+    """Said by bt 1.4.1, ``RunMonthly, SelectAll, WeighEqually, Rebalance``, on the sample's adjusted closes.
+
+    From 2005 to 2012, with ``integer_positions`` and without.
+    """
+    rows = pd.read_csv(SAMPLE, parse_dates=["Date"])
+    adjusted = rows.pivot(index="Date", columns="Ticker", values="Adj Close")[["AAPL", "IBM", "MSFT"]]
+    closes = dict.fromkeys(FIELDS, adjusted.loc["2004-12-31":"2012-12-31"].rename_axis("session"))
+    assumptions = Assumptions(
+        capital_usd=1_000_000, commission_per_share_usd=0, commission_min_usd=0, slippage_bps=0, cash_buffer=0,
+        min_trade_value_usd=0, tolerance=0, fill="close", lot=lot, rebalance="month_start",
+    )  # fmt: skip
+    bars = [Bars(**closes, adjustment=adjustment, snapshot=0) for adjustment in ("split", "raw")]
+    made = backtest(Equal(), *bars, actions_of([]), assumptions=assumptions, start=date(2005, 1, 3))
+    # Weights have nine decimals here, a third too.
+    assert made.equity.iloc[-1] == pytest.approx(final_usd, rel=1e-12 if lot else 2e-9)
+    assert made.metrics["max_drawdown"] == pytest.approx(max_drawdown, rel=1e-8)
+    assert made.fills["session"].nunique() == 96

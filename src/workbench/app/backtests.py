@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -30,19 +30,23 @@ def backtest(
     benchmark: str | pd.Series[float] | None,
     assumptions: Assumptions,
     progress: Callable[..., Iterable[Any]] | None,
+    cleaned: bool = False,
 ) -> BacktestResult:
     """Read the bars, run the strategy, and put the trial on record; see :meth:`ResearchDesk.backtest`."""
+    from workbench.app.reading import choose
     from workbench.data.adjust import adjust
     from workbench.research.engines import backtest as run
 
-    lake, snapshot = workbench.lake, workbench.data_snapshot
+    lake = workbench.lake
+    chosen = choose(workbench, symbols, end, cleaned=cleaned)
+    snapshot = chosen.snapshot
     known = lake.symbols(snapshot)
     if not known:
         raise DataError("the lake has no bars", hint="`workbench data load` loads the sample")
     names = list(symbols) if symbols else known
     read = [*names, benchmark] if isinstance(benchmark, str) and benchmark not in names else names
-    raw = lake.bars(read, end=end, adjustment="raw", snapshot=snapshot)
-    actions = lake.actions(read, end=end, snapshot=raw.snapshot)
+    raw = lake.bars(read, end=end, adjustment="raw", snapshot=snapshot, cleaned=cleaned)
+    actions = lake.actions(read, end=end, snapshot=raw.snapshot, cleaned=cleaned)
     total = adjust(raw, actions, "total")
     against = total.close[benchmark] if isinstance(benchmark, str) else benchmark
     made = run(
@@ -52,7 +56,7 @@ def backtest(
         actions,
         start=start,
         end=end,
-        assumptions=assumptions,
+        assumptions=replace(assumptions, data=chosen.data),
         engine=engine,
         benchmark=against,
         calendar=workbench.calendar.name,

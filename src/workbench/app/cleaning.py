@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,18 +103,19 @@ def groups(counts: Mapping[str, int], rows_at_once: int) -> Iterator[list[str]]:
         yield group
 
 
-def require_past_only(workbench: Installation, symbols: Sequence[str] | None) -> None:
-    """Refuse cleaned bars that look ahead to a workbench that decides on a session.
+def require_past_only(workbench: Installation, symbols: Sequence[str] | None, *, until: date | None = None) -> None:
+    """Refuse cleaned bars that look ahead to whoever decides on a session: ``until``, or that of the workbench.
 
     Raises
     ------
     DataError
         If a value up to the session was interpolated; the first is named.
     """
-    if workbench.visible_until is None:
+    until = until or workbench.visible_until
+    if until is None:
         return
     repairs = workbench.lake.repairs(symbols, snapshot=workbench.data_snapshot)
-    ahead = repairs[(repairs["action"] == "interpolate") & (repairs["at"].dt.date <= workbench.visible_until)]
+    ahead = repairs[(repairs["action"] == "interpolate") & (repairs["at"].dt.date <= until)]
     if len(ahead):
         first = ahead.iloc[0]
         raise DataError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from workbench.app.research_desk import ResearchDesk
     from workbench.data.bars import Bars
+    from workbench.research.costs import Assumptions
     from workbench.research.honesty.lookahead import Lookahead
     from workbench.research.honesty.trial_returns import TrialReturns
     from workbench.research.honesty.verdict import Verdict
@@ -32,6 +33,7 @@ class Question:
     actions: pd.DataFrame
     first: date
     last: date
+    data: str = "raw"
 
 
 def ask(
@@ -41,17 +43,20 @@ def ask(
     symbols: Sequence[str] | None,
     start: date | str | None,
     end: date | str | None,
+    *,
+    cleaned: bool = False,
 ) -> Question:
     """Read what a strategy is to be judged on, from one snapshot of the lake.
 
     Raises
     ------
     DataError
-        If a symbol is unknown, or there are no bars in the window.
+        If a symbol is unknown, there are no bars in the window, or none was cleaned that should be.
     ConfigError
         If the strategy or a parameter is wrong, or a date is none.
     """
     from workbench.app.installation import as_date
+    from workbench.app.reading import choose
 
     made = workbench.strategy(strategy, **parameters) if isinstance(strategy, str) else strategy
     first, last = as_date(start), as_date(end)
@@ -59,10 +64,11 @@ def ask(
         raise DataError(f"no sessions from {first} to {last}: the window ends before it begins")
     until = min((day for day in (last, workbench.visible_until) if day is not None), default=None)
     lake = workbench.lake
-    snapshot = workbench.data_snapshot or lake.snapshot()
     names = list(symbols) if symbols else None
-    total = lake.bars(names, end=until, adjustment="total", snapshot=snapshot)
-    raw = lake.bars(names, end=until, adjustment="raw", snapshot=snapshot)
+    chosen = choose(workbench, names, until, cleaned=cleaned)
+    snapshot = chosen.snapshot or lake.snapshot()
+    total = lake.bars(names, end=until, adjustment="total", snapshot=snapshot, cleaned=cleaned)
+    raw = lake.bars(names, end=until, adjustment="raw", snapshot=snapshot, cleaned=cleaned)
     begin = first or raw.sessions[0].date()
     if not len(raw.between(begin, None)):
         raise DataError(
@@ -70,8 +76,8 @@ def ask(
             hint=f"the bars cover {raw.sessions[0]:%Y-%m-%d} to {raw.sessions[-1]:%Y-%m-%d}",
         )
     final = raw.sessions[-1].date()
-    actions = lake.actions(raw.symbols, start=begin, end=final, snapshot=snapshot)
-    return Question(made, total, raw, actions, begin, final)
+    actions = lake.actions(raw.symbols, start=begin, end=final, snapshot=snapshot, cleaned=cleaned)
+    return Question(made, total, raw, actions, begin, final, chosen.data)
 
 
 def lookahead(question: Question, *, cuts: int | None, seed: int, progress: Progress) -> Lookahead:
@@ -93,7 +99,7 @@ def trial_returns(
         raise ConfigError(f"{len(kinds)} strategies at once", hint="trials differ in parameters only")
     made = simulate(
         strategies, question.total, question.raw, question.actions, start=question.first, end=question.last,
-        assumptions=workbench.assumptions, progress=progress,
+        assumptions=_assumptions(workbench, question), progress=progress,
     )  # fmt: skip
     _record(workbench, made, question)
     return made
@@ -107,10 +113,15 @@ def verdict(
 
     made = judge(
         question.strategy, question.total, question.raw, question.actions, start=question.first, end=question.last,
-        assumptions=workbench.assumptions, grid=grid, ledger=workbench.trials, seed=seed, progress=progress,
+        assumptions=_assumptions(workbench, question), grid=grid, ledger=workbench.trials, seed=seed, progress=progress,
     )  # fmt: skip
     _record(workbench, made.trials, question)
     return made
+
+
+def _assumptions(workbench: ResearchDesk, question: Question) -> Assumptions:
+    """Those of the workbench, which say what was read."""
+    return replace(workbench.assumptions, data=question.data)
 
 
 def _record(workbench: ResearchDesk, trials: TrialReturns, question: Question) -> None:
@@ -124,7 +135,7 @@ def _record(workbench: ResearchDesk, trials: TrialReturns, question: Question) -
         "first_session": window.sessions[0].date(),
         "last_session": window.sessions[-1].date(),
         "snapshot": question.raw.snapshot,
-        "assumptions": asdict(workbench.assumptions),
+        "assumptions": asdict(_assumptions(workbench, question)),
     }
     sweep_id = study_id(kind="returns", parameters=trials.parameters.to_dict("list"), **common)
     study = Study(sweep_id=sweep_id, sessions=len(window), engine="kernel", **common)

@@ -65,6 +65,7 @@ class ResearchDesk(DataDesk):
         benchmark: str | pd.Series[float] | None = None,
         assumptions: Assumptions | None = None,
         progress: Callable[..., Iterable[Any]] | None = None,
+        cleaned: bool = False,
         **parameters: object,
     ) -> BacktestResult:
         """Run a strategy on the lake: ``wb.backtest("moving_average", symbols=["AAPL"], fast=50, slow=200)``.
@@ -84,13 +85,16 @@ class ResearchDesk(DataDesk):
             See :func:`workbench.research.backtest`; the benchmark may be any symbol of the lake.
         assumptions
             Those of ``workbench.toml`` if left out.
+        cleaned
+            Read the bars with the repairs of ``workbench data clean``. ``result.assumptions.data`` and the trial say
+            so, with the policy; a value that was interpolated is refused, because it looks ahead.
 
         Raises
         ------
         ConfigError
             If strategy, parameter or engine are unknown, or the engine cannot express an assumption.
         DataError
-            If bars or weights cannot be used; the message names symbol and session.
+            If bars or weights cannot be used (the message names symbol and session), or nothing was cleaned.
         """
         from workbench.app import backtests
 
@@ -105,6 +109,7 @@ class ResearchDesk(DataDesk):
             benchmark=benchmark,
             assumptions=assumptions or self.assumptions,
             progress=progress,
+            cleaned=cleaned,
         )
 
     def sweep(
@@ -119,6 +124,7 @@ class ResearchDesk(DataDesk):
         assumptions: Assumptions | None = None,
         client: Client | None = None,
         progress: Callable[..., Any] | bool = True,
+        cleaned: bool = False,
     ) -> SweepResult:
         """Simulate every combination of a grid on the lake: ``wb.sweep("momentum", {"lookback": range(20, 250)})``.
 
@@ -137,6 +143,8 @@ class ResearchDesk(DataDesk):
             Of the prices that are looked at and traded.
         assumptions
             Those of ``workbench.toml`` if left out.
+        cleaned
+            Read the bars with the repairs of ``workbench data clean``; see :meth:`backtest`.
 
         Raises
         ------
@@ -158,6 +166,7 @@ class ResearchDesk(DataDesk):
             assumptions=assumptions or self.assumptions,
             client=client,
             progress=progress,
+            cleaned=cleaned,
         )
 
     def lookahead(
@@ -170,12 +179,13 @@ class ResearchDesk(DataDesk):
         cuts: int | None = 100,
         seed: int = 0,
         progress: Progress = list,
+        cleaned: bool = False,
         **parameters: object,
     ) -> Lookahead:
         """Look for a use of the future in a strategy; see :func:`workbench.research.check_lookahead`."""
         from workbench.app import judging
 
-        question = judging.ask(self, strategy, parameters, symbols, start, end)
+        question = judging.ask(self, strategy, parameters, symbols, start, end, cleaned=cleaned)
         return judging.lookahead(question, cuts=cuts, seed=seed, progress=progress)
 
     def trial_returns(
@@ -186,6 +196,7 @@ class ResearchDesk(DataDesk):
         start: date | str | None = None,
         end: date | str | None = None,
         progress: Progress = list,
+        cleaned: bool = False,
     ) -> TrialReturns:
         """Returns per session of many combinations of one strategy's parameters, side by side; all go on record.
 
@@ -202,7 +213,7 @@ class ResearchDesk(DataDesk):
 
         if not strategies:
             raise ConfigError("there are no strategies to try")
-        question = judging.ask(self, strategies[0], {}, symbols, start, end)
+        question = judging.ask(self, strategies[0], {}, symbols, start, end, cleaned=cleaned)
         return judging.trial_returns(self, question, strategies, progress)
 
     def verdict(
@@ -215,6 +226,7 @@ class ResearchDesk(DataDesk):
         grid: Sequence[Strategy] = (),
         seed: int = 0,
         progress: Progress = list,
+        cleaned: bool = False,
         **parameters: object,
     ) -> Verdict:
         """What supports and what undermines a strategy, on one page; see :func:`workbench.research.verdict`.
@@ -225,6 +237,8 @@ class ResearchDesk(DataDesk):
         ----------
         symbols, start, end
             By default all of the lake, from its first session to the one decided on (the latest without one).
+        cleaned
+            Read the bars with the repairs of ``workbench data clean``; see :meth:`backtest`.
         parameters
             Of the strategy, if it is named.
 
@@ -237,5 +251,5 @@ class ResearchDesk(DataDesk):
         """
         from workbench.app import judging
 
-        question = judging.ask(self, strategy, parameters, symbols, start, end)
+        question = judging.ask(self, strategy, parameters, symbols, start, end, cleaned=cleaned)
         return judging.verdict(self, question, grid=grid, seed=seed, progress=progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -30,23 +31,27 @@ def sweep(
     assumptions: Assumptions,
     client: Client | None,
     progress: Any,
+    cleaned: bool = False,
 ) -> SweepResult:
     """Read the bars, sweep, and bring the reports up to date; see :meth:`ResearchDesk.sweep`."""
+    from workbench.app.reading import choose
     from workbench.reports.projection import project
     from workbench.research.sweeping import sweep as run
 
-    lake, snapshot = workbench.lake, workbench.data_snapshot
-    if not lake.symbols(snapshot):
+    lake = workbench.lake
+    if not lake.symbols(workbench.data_snapshot):
         raise DataError("the lake has no bars", hint="run: workbench data load")
     end = min(end, workbench._session) if end and workbench._session else end or workbench._session
-    bars = lake.bars(list(symbols) if symbols else None, end=end, adjustment=adjustment, snapshot=snapshot)
+    chosen = choose(workbench, symbols, end, cleaned=cleaned)
+    names = list(symbols) if symbols else None
+    bars = lake.bars(names, end=end, adjustment=adjustment, snapshot=chosen.snapshot, cleaned=cleaned)
     made = run(
         strategy,
         grid,
         bars,
         start=start,
         end=end,
-        assumptions=assumptions,
+        assumptions=replace(assumptions, data=chosen.data),
         ledger=workbench.trials,
         client=client,
         progress=progress,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.output import Json, show
+from workbench.cli.output import Cleaned, Json, show
 from workbench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def backtest(
         typer.Option("-a", "--assume", metavar="KEY=VALUE", help="Change an assumption, such as fill=next_close."),
     ] = None,
     benchmark: Annotated[str | None, typer.Option(metavar="SYMBOL", help="Measure against a symbol.")] = None,
+    cleaned: Cleaned = False,
     as_json: Json = False,
 ) -> None:
     """Run a strategy on the lake's bars; the trial is put on record.
@@ -65,6 +66,7 @@ def backtest(
         "benchmark": benchmark,
         "assumptions": workbench.assumptions.assuming(parse_parameters(assume)),
         "progress": _bar,
+        "cleaned": cleaned,
     }
     try:
         chosen = workbench.strategy(strategy, **parse_parameters(parameters))

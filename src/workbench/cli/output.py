@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Cleaned = Annotated[
+    bool, typer.Option("--cleaned", help="Read bars with the repairs of `workbench data clean`; the trial says so.")
+]
 Account = Annotated[str | None, typer.Option(help="Only this account.")]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.output import Json, console, show
+from workbench.cli.output import Cleaned, Json, console, show
 from workbench.cli.run import parse_date, parse_parameters
 from workbench.errors import ConfigError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Whether a strategy can be believed.", no_args_is_help=True)
 
-_ARGUMENTS = {"strategy", "symbols", "start", "end", "cuts", "grid", "seed", "progress"}
+_ARGUMENTS = {"strategy", "symbols", "start", "end", "cuts", "grid", "seed", "progress", "cleaned"}
 FOUND = 1  # a fault was found, or the verdict is "undermined"
 TRIALS = ["strategy", "symbols", "trials", "sweeps", "first", "last", "best_sharpe", "deviation"]
 
@@ -46,6 +46,7 @@ def lookahead(
         int, typer.Option(min=0, help="Sessions that are decided with nothing later known; 0 is every session.")
     ] = 100,
     seed: Seed = 0,
+    cleaned: Cleaned = False,
     as_json: Json = False,
 ) -> None:
     """Look for a use of the future; exit 0 if none was found, 1 if there is one.
@@ -56,7 +57,15 @@ def lookahead(
     first, last = _dates(start, end)
     with _opened() as workbench, _bar("looking", as_json) as progress:
         look = workbench.lookahead(
-            strategy, symbols=names, start=first, end=last, cuts=cuts or None, seed=seed, progress=progress, **values
+            strategy,
+            symbols=names,
+            start=first,
+            end=last,
+            cuts=cuts or None,
+            seed=seed,
+            progress=progress,
+            cleaned=cleaned,
+            **values,
         )
     if as_json:
         typer.echo(json.dumps({"strategy": strategy, **look.to_dict()}, indent=2))
@@ -83,6 +92,7 @@ def verdict(
     start: First = None,
     end: Last = None,
     seed: Seed = 0,
+    cleaned: Cleaned = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the page as HTML too.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -96,7 +106,9 @@ def verdict(
     if html is not None and not html.absolute().parent.is_dir():
         raise ConfigError(f"--html {html}: there is no folder {html.parent}")
     with _opened() as workbench, _bar("judging", as_json) as progress:
-        made = workbench.verdict(strategy, symbols=names, start=first, end=last, seed=seed, progress=progress, **values)
+        made = workbench.verdict(
+            strategy, symbols=names, start=first, end=last, seed=seed, progress=progress, cleaned=cleaned, **values
+        )
     if html is not None:
         from workbench.research.honesty.page import html_document
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.output import Json, show
+from workbench.cli.output import Cleaned, Json, show
 from workbench.errors import ConfigError, RunCancelled
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def sweep(
     cluster: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Compute on the workers of this dask scheduler.")
     ] = None,
+    cleaned: Cleaned = False,
     as_json: Json = False,
 ) -> None:
     """Simulate every combination of some parameters; every one is counted as a trial.
@@ -75,6 +76,7 @@ def sweep(
             end=parse_date(end) if end is not None else None,
             assumptions=workbench.assumptions.assuming(parse_parameters(assume)),
             client=client,
+            cleaned=cleaned,
         )
         best, plateau = made.best(top, by), made.plateau(by)
     except KeyboardInterrupt as stop:

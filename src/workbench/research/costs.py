@@ -51,6 +51,8 @@ _CHOICES = {
     "delisting": get_args(Delisting),
     "day_count": get_args(DayCount),
 }
+# The data that was read is not a choice of the one who assumes; see ``workbench.app.reading``.
+RAW = "raw"
 _OPTIONAL = ("lot", "max_volume_share", "commission_max_share")
 _SWITCHES = ("compounding", "allow_short")
 
@@ -112,6 +114,9 @@ class Assumptions:
     sessions_per_year, risk_free_rate
         For the ratios of the result: the annualisation, and a simple rate per year that the Sharpe ratio, Sortino
         ratio, alpha and omega are measured against.
+    data
+        Which bars were read: ``raw``, or ``cleaned by policy DIGEST`` with the repairs of the snapshot. It is part of
+        the assumptions so that results, trials and sweeps on repaired data are never taken for those on raw data.
 
     Raises
     ------
@@ -155,6 +160,7 @@ class Assumptions:
     delisting: Delisting = "hold"
     sessions_per_year: int = 252
     risk_free_rate: float = 0.0
+    data: str = RAW
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -195,6 +201,8 @@ class Assumptions:
         for name, text in texts.items():
             if name not in names:
                 raise ConfigError(f"no assumption {name!r}", hint=nearest(name, names))
+            if name == "data":
+                raise ConfigError("assumption data: says what was read, and is not set", hint="read with --cleaned")
             values[name] = _read(name, text.strip())
         return replace(self, **values)
 
@@ -245,6 +253,9 @@ def _check(name: str, value: object) -> None:
     if name in _CHOICES:
         if value not in _CHOICES[name]:
             raise ConfigError(f"assumption {name}: {value!r} is not known", hint=nearest(str(value), _CHOICES[name]))
+    elif name == "data":
+        if not isinstance(value, str) or not value.strip():
+            raise ConfigError(f"assumption data: must say which bars were read (got {value!r})")
     elif name in _SWITCHES:
         if not isinstance(value, bool):
             raise ConfigError(f"assumption {name}: must be true or false (got {value!r})")

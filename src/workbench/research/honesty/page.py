@@ -6,6 +6,8 @@ import textwrap
 from html import escape
 from typing import TYPE_CHECKING
 
+from workbench.research.costs import RAW
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -82,6 +84,8 @@ def _name(made: Verdict) -> str:
 def _subject(made: Verdict) -> str:
     names = ", ".join(made.symbols[:8]) + (f" and {len(made.symbols) - 8} more" if len(made.symbols) > 8 else "")
     snapshot = f", data snapshot {made.snapshot}" if made.snapshot else ""
+    data = made.result.assumptions.data
+    snapshot += f", bars {data}" if data != RAW else ""
     recorded = f", {made.count.recorded:,} of them in earlier work" if made.count.recorded else ""
     return (
         f"{names}; {made.first} to {made.last}, {len(made.result.equity):,} sessions{snapshot};"

@@ -98,6 +98,7 @@ class Verdict:
             "first_session": self.first.isoformat(),
             "last_session": self.last.isoformat(),
             "snapshot": self.snapshot,
+            "data": self.result.assumptions.data,
             "verdict": self.word,
             "reason": self.reason,
             "trials": self.count.trials,

@@ -66,6 +66,7 @@ def check(
         listings=lake.listings(names, snapshot=snapshot),
         acceptances=acceptances(workbench.journal) if accepted is None else accepted,
         today=workbench.clock.now().date(),
+        crossed=lake.quotes(names, start=start, end=last, crossed=True, snapshot=snapshot),
     )
     return report.excuse(_tolerated(tolerate)) if tolerate else report
 

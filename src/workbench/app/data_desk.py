@@ -50,7 +50,7 @@ class DataDesk(Installation):
             Whether a bar is shown for many files, where somebody watches.
         declared
             What the data does not say itself: fields of :class:`workbench.data.sources.Reading`; ``table`` or
-            ``query`` of a database; ``start`` and ``end`` of a venue's bars.
+            ``query`` of a database; ``start`` and ``end`` of a venue's bars; ``kind="quotes"`` of files of quotes.
 
         Raises
         ------
@@ -66,6 +66,7 @@ class DataDesk(Installation):
             declared.pop("query", None),
             as_date(declared.pop("start", None)),
             as_date(declared.pop("end", None)),
+            declared.pop("kind", "bars"),
         )
         return loading.load(self, location, asked=asked, restate=restate, progress=progress, **declared)
 

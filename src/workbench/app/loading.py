@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from workbench.app.installation import Installation
 
+KINDS = ("bars", "quotes")
 DATABASES = ("postgresql", "postgres", "mysql", "mariadb", "sqlite")
 
 
@@ -30,6 +31,7 @@ class Asked:
     query: str | None = None
     start: date | None = None
     end: date | None = None
+    kind: str = "bars"
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,13 @@ def source(
     """
     env = os.environ if env is None else env
     asked = asked or Asked()
+    if asked.kind not in KINDS:
+        raise ConfigError(f"no kind {asked.kind!r}", hint=nearest(asked.kind, KINDS))
     if not isinstance(location, str | os.PathLike):
+        if asked.kind != "bars":
+            raise ConfigError(
+                f"{asked.kind} are read from files, not from a frame", hint="write them to a Parquet file"
+            )
         from workbench.data.sources.frames import FrameSource
 
         return FrameSource(location, reading)
@@ -82,6 +90,12 @@ def source(
         )
     if (asked.start or asked.end) and kind != "alpaca":
         raise ConfigError(f"{text} is read as a whole", hint="a start and end belong to alpaca:SYMBOL")
+    if asked.kind == "quotes":
+        if kind:
+            raise ConfigError(f"quotes are read from files, not from {kind}:", hint="export them to CSV or Parquet")
+        from workbench.data.sources.quotes import QuoteSource
+
+        return QuoteSource(text, reading, progress=progress)
     if kind in DATABASES:
         from workbench.data.sources.databases import DatabaseSource
 

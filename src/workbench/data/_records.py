@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from workbench.data import history
 from workbench.data._loading import Loading
 from workbench.data._sql import asked, literal, versioned, where
-from workbench.data._tables import DOCUMENTS, FUNDAMENTALS, LISTINGS, QUARANTINE, REPAIRS, Table
+from workbench.data._tables import DOCUMENTS, FUNDAMENTALS, LISTINGS, QUARANTINE, QUOTES, REPAIRS, Table
 from workbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -79,6 +79,27 @@ class Records(Loading):
         days = f"day BETWEEN {literal(start or date.min)} AND {literal(end or date.max)}"
         of_kind = None if kind is None else f"kind = {literal(kind)}"
         return self._table(DOCUMENTS, version, where(asked(symbols), days, of_kind), "day, symbol, kind, key")
+
+    def quotes(
+        self,
+        symbols: Sequence[str] | None = None,
+        *,
+        start: date | None = None,
+        end: date | None = None,
+        crossed: bool = False,
+        snapshot: int | None = None,
+        at: datetime | None = None,
+    ) -> pd.DataFrame:
+        """Quotes of the days from ``start`` to ``end`` (in UTC), both included; ordered by symbol and moment.
+
+        Columns: ``symbol``, ``at`` (datetime64, UTC), ``bid``, ``ask``, ``bid_size``, ``ask_size`` (NaN where the
+        source has none) and ``source``. ``crossed``: only those that nobody could have made, the bid above the ask, or
+        one of them not above zero.
+        """
+        version = self._version(snapshot, at)
+        days = f'"at"::DATE BETWEEN {literal(start or date.min)} AND {literal(end or date.max)}'
+        wrong = "(bid > ask OR bid <= 0 OR ask <= 0)" if crossed else None
+        return self._table(QUOTES, version, where(asked(symbols), days, wrong), 'symbol, "at"')
 
     def repairs(
         self,

@@ -91,6 +91,20 @@ DOCUMENTS = Table(
     },
     key=("symbol", "day", "kind", "key"),
 )
+# "at" is the moment in UTC. A crossed quote is kept as it came.
+QUOTES = Table(
+    "quotes",
+    {
+        "symbol": "VARCHAR",
+        "at": "TIMESTAMP",
+        "bid": "DOUBLE",
+        "ask": "DOUBLE",
+        "bid_size": "DOUBLE",
+        "ask_size": "DOUBLE",
+        "source": "VARCHAR",
+    },
+    key=("symbol", "at"),
+)
 NOTICES = Table(
     "notices",
     {"symbol": "VARCHAR", "first": "DATE", "last": "DATE", "detail": "VARCHAR", "source": "VARCHAR"},
@@ -157,6 +171,7 @@ TABLES = {
         LISTINGS,
         FUNDAMENTALS,
         DOCUMENTS,
+        QUOTES,
         NOTICES,
         QUARANTINE,
         LOADS,
@@ -166,4 +181,4 @@ TABLES = {
     )
 }
 # Those that a source may fill, beside its bars.
-BESIDE = (ACTIONS, LISTINGS, FUNDAMENTALS, DOCUMENTS, NOTICES)
+BESIDE = (ACTIONS, LISTINGS, FUNDAMENTALS, DOCUMENTS, QUOTES, NOTICES)

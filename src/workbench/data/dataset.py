@@ -72,6 +72,7 @@ class Staged:
     listings: str | None = None
     fundamentals: str | None = None
     documents: str | None = None
+    quotes: str | None = None
     notices: str | None = None
     quarantine: str | None = None
     assumptions: tuple[str, ...] = ()

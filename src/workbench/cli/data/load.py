@@ -41,6 +41,7 @@ _Adjusted = Annotated[
 def load(
     location: _Location = None,
     frequency: Annotated[str | None, typer.Option(help="daily or minute; told from the times if left out.")] = None,
+    kind: Annotated[str, typer.Option(help="bars or quotes.")] = "bars",
     column: _Column = None,
     date_format: Annotated[str | None, typer.Option(help='day-first, month-first, or as "%d/%m/%Y".')] = None,
     decimal: Annotated[str | None, typer.Option(help="The decimal mark: . or ,")] = None,
@@ -72,10 +73,11 @@ def load(
         "stamp": stamp,
         "quarantine": quarantine,
     }
-    asked = {"table": table, "query": query, "start": start, "end": end}
+    asked = {"table": table, "query": query, "start": start, "end": end, "kind": kind}
     workbench = open_workbench()
     try:
         if not location:
+            asked["kind"] = None if kind == "bars" else kind
             _refuse_options({**declared, **asked, "calendar": calendar, "dry_run": dry_run, "restate": restate})
             _tell([_Told.of(result) for result in workbench.load_sample()], as_json)
             return
@@ -122,7 +124,8 @@ class _Told:
             f"{result.source}: {result.rows_read} rows read, {result.rows_added} added, {result.rows_restated}"
             f" restated, {result.actions_added} corporate actions, snapshot {result.snapshot}"
         )
-        below = [*result.assumptions]
+        below = [f"{count} {name} added" for name, count in result.beside.items() if count and name != "actions"]
+        below += result.assumptions
         below += [f"restated: {each}" for each in result.restated]
         if result.quarantined:
             rows = "1 row was" if result.quarantined == 1 else f"{result.quarantined} rows were"
@@ -155,7 +158,9 @@ def _load_one(
     from workbench.data.sources import Reading
 
     reading = Reading(**{"exchange_zone": workbench.calendar.zone.key} | declared)
-    wanted = loading.Asked(asked["table"], asked["query"], as_date(asked["start"]), as_date(asked["end"]))
+    wanted = loading.Asked(
+        asked["table"], asked["query"], as_date(asked["start"]), as_date(asked["end"]), asked["kind"] or "bars"
+    )
     with _bar() as (files, phase):
         found = loading.source(workbench, location, reading, wanted, progress=files)
         if dry_run:

@@ -40,6 +40,7 @@ def check(
     acceptances: Sequence[Acceptance] = (),
     today: date | None = None,
     most: int | None = MOST,
+    crossed: pd.DataFrame | None = None,
 ) -> QualityReport:
     """Judge raw bars over the window they cover.
 
@@ -64,6 +65,8 @@ def check(
     most
         Findings of one rule on one symbol that are told one by one; how many more there are is told once. None
         is no bound.
+    crossed
+        Quotes of these symbols that are crossed or not above zero, as from ``Lake.quotes(crossed=True)``.
 
     Raises
     ------
@@ -89,6 +92,8 @@ def check(
     presence.judge(tape, found, presence.daily(tape) if tape.daily else minutes.judge(tape, found))
     wide = values.judge(tape, found)
     quotes.judge(tape, found)
+    if crossed is not None:
+        quotes.tell(tape, found, crossed)
     _moves(tape, found, wide)
     if not tape.daily:
         sessions = minutes.by_session(tape)

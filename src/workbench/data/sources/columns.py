@@ -12,6 +12,10 @@ ROLES = ("symbol", "date", "time", "open", "high", "low", "close", "volume", "ad
 PRICES = ("open", "high", "low", "close")
 NUMBERS = (*PRICES, "volume", "adj_close", "split", "dividend")
 REQUIRED = ("date", *PRICES, "volume")
+# The same of quotes.
+QUOTE_NUMBERS = ("bid", "ask", "bid_size", "ask_size")
+QUOTE_ROLES = ("symbol", "date", "time", *QUOTE_NUMBERS)
+QUOTE_REQUIRED = ("date", "bid", "ask")
 
 # Names without blanks, case and signs; of several columns the one whose name stands first here is taken.
 _NAMES: Mapping[str, tuple[str, ...]] = {
@@ -31,6 +35,10 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "split": ("split", "splits", "stocksplits", "stocksplit", "splitratio", "splitcoefficient", "splitfactor"),
     "dividend": ("dividend", "dividends", "dividendamount", "exdividend", "divcash", "cashdividend"),
+    "bid": ("bid", "bidprice", "bestbid", "bidpx", "bp"),
+    "ask": ("ask", "askprice", "bestask", "askpx", "offer", "offerprice", "ofr", "ap"),
+    "bid_size": ("bidsize", "bidsz", "bidqty", "bidvolume", "bidsiz", "bs"),
+    "ask_size": ("asksize", "asksz", "askqty", "askvolume", "offersize", "ofrsiz", "asksiz", "as"),
 }  # fmt: skip
 
 
@@ -52,12 +60,18 @@ def plain(name: str) -> str:
 
 
 def looks_like_header(cells: Sequence[str]) -> bool:
-    """Whether a row names a date and a close, or most of a bar."""
-    found = {role for cell in cells for role in ROLES if plain(cell) in _NAMES[role]}
-    return len(found & {"date", *PRICES, "volume"}) >= 3
+    """Whether a row names a date and a close, or most of a bar, or what a quote has."""
+    found = {role for cell in cells for role in _NAMES if plain(cell) in _NAMES[role]}
+    return len(found & {"date", *PRICES, "volume"}) >= 3 or {"date", "bid", "ask"} <= found
 
 
-def assign(names: Sequence[str], declared: Mapping[str, str], where: str) -> Roles:
+def assign(
+    names: Sequence[str],
+    declared: Mapping[str, str],
+    where: str,
+    roles: Sequence[str] = ROLES,
+    required: Sequence[str] = REQUIRED,
+) -> Roles:
     """Give every role its column.
 
     Raises
@@ -71,12 +85,12 @@ def assign(names: Sequence[str], declared: Mapping[str, str], where: str) -> Rol
     at: dict[str, int] = {}
     for role, name in declared.items():
         at[role] = _declared(names, name, where)
-    for role in ROLES:
+    for role in roles:
         if role not in at:
             found = _find(role, names, set(at.values()), where)
             if found is not None:
                 at[role] = found
-    _require(at, names, where)
+    _require(at, names, where, required)
     read = set(at.values())
     unread = tuple(name for place, name in enumerate(names) if place not in read and name.strip())
     return Roles(at, unread)
@@ -106,12 +120,12 @@ def _find(role: str, names: Sequence[str], taken: set[int], where: str) -> int |
     return None
 
 
-def _require(at: Mapping[str, int], names: Sequence[str], where: str) -> None:
-    missing = [role for role in REQUIRED if role not in at]
+def _require(at: Mapping[str, int], names: Sequence[str], where: str, required: Sequence[str]) -> None:
+    missing = [role for role in required if role not in at]
     if not missing:
         return
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    if len(names) > 2 and "date" in at and not any(role in at for role in PRICES):
+    if required is REQUIRED and len(names) > 2 and "date" in at and not any(role in at for role in PRICES):
         raise DataError(
             f"{where}: this looks like one column per symbol ({shown}); bars need open, high, low, close and volume",
             hint="bring it into rows of symbol, date, open, high, low, close, volume, as pandas' melt or stack do",

@@ -82,10 +82,13 @@ class FileSource:
     def stage(self, connection: duckdb.DuckDBPyConnection) -> Staged:
         """Read all files into temporary tables; see :func:`workbench.data.sources.staging.stage`."""
         with _unpacked(self.files) as files:
-            staged = stage(connection, self.name, list(self._tables(connection, files)), self.reading)
+            staged = self._stage(connection, list(self._tables(connection, files)))
             if any(file.suffix.lower() == ".zip" for file in self.files):
                 keep_rows(connection)  # what was unpacked goes now
             return staged
+
+    def _stage(self, connection: duckdb.DuckDBPyConnection, found: Sequence[tables.Table]) -> Staged:
+        return stage(connection, self.name, found, self.reading)
 
     def _tables(self, connection: duckdb.DuckDBPyConnection, files: Mapping[Path, str]) -> Iterator[tables.Table]:
         """One table for all files of one shape."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from workbench.data.dataset import Frequency
 from workbench.data.sources import numbers
-from workbench.data.sources.columns import NUMBERS, assign
+from workbench.data.sources.columns import NUMBERS, QUOTE_NUMBERS, QUOTE_REQUIRED, QUOTE_ROLES, assign
 from workbench.data.sources.dates import Dates, infer
 from workbench.data.sources.reading import Reading
 from workbench.data.sources.stamps import MIDNIGHT, divided
@@ -66,6 +66,31 @@ def plan(table: Table, reading: Reading, where: str, sample: Sequence[Sequence[s
     sql = {"symbol": symbol, "at": _at(maker, frequency, dates, moment, written, at)}
     sql |= _numbers(maker, {role: column for role, column in at.items() if role in NUMBERS})
     return Plan(frequency, sql, at, tuple(maker.notes))
+
+
+def quote_plan(table: Table, reading: Reading, where: str, sample: Sequence[Sequence[str]], cells: Cells) -> Plan:
+    """Infer how a table of quotes is read; ``at`` is the moment in UTC, as fine as it is written.
+
+    Raises
+    ------
+    DataError
+        If a column is missing, or the times do not say their zone.
+    """
+    names = [column.name for column in table.columns]
+    roles = assign(names, reading.columns, where, QUOTE_ROLES, QUOTE_REQUIRED)
+    at = dict(roles.at)
+    maker = _Maker(table, reading, where, sample, cells)
+    if roles.unread:
+        maker.notes.append(f"columns not read: {', '.join(roles.unread)}")
+    symbol = _symbol(maker, at.get("symbol"))
+    dates, moment, _ = _moments(maker, at)
+    if not dates.timed:
+        raise DataError(f"{where}: a quote needs a time of day", hint="say which column: --column time=NAME")
+    if not dates.zone:
+        moment = f"(({moment} AT TIME ZONE '{_zone(maker)}') AT TIME ZONE 'UTC')"
+    sql = {"symbol": symbol, "at": moment}
+    sql |= _numbers(maker, {role: column for role, column in at.items() if role in QUOTE_NUMBERS})
+    return Plan("minute", sql, at, tuple(maker.notes))
 
 
 def cell(table: Table, column: int) -> str:

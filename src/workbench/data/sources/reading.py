@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from workbench.data.dataset import Frequency
-from workbench.data.sources.columns import ROLES
+from workbench.data.sources.columns import QUOTE_NUMBERS, ROLES
 from workbench.errors import ConfigError, nearest
 
 # Part of every digest: raise it when the same data is to be read differently, so that it is loaded again.
@@ -48,8 +48,8 @@ class Reading:
 
     def __post_init__(self) -> None:
         for role in self.columns:
-            if role not in ROLES:
-                raise ConfigError(f"no column is called {role!r} here", hint=nearest(role, ROLES))
+            if role not in (*ROLES, *QUOTE_NUMBERS):
+                raise ConfigError(f"no column is called {role!r} here", hint=nearest(role, (*ROLES, *QUOTE_NUMBERS)))
         if self.frequency not in (None, "daily", "minute"):
             raise ConfigError(f"no frequency {self.frequency!r}", hint="it is daily or minute")
         if self.decimal not in (None, ".", ","):

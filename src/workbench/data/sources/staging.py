@@ -32,7 +32,7 @@ OPTIONAL = {"adj_close": "NULL::DOUBLE", "split": "1.0::DOUBLE", "dividend": "0.
 _MOST_CELLS = 200_000
 _STAMPS_LOOKED_AT = 10_000
 # Other years come from a format that reads 13 as the year 13.
-_BELIEVED = "moment BETWEEN '1800-01-01' AND '2200-01-01'"
+BELIEVED = "moment BETWEEN '1800-01-01' AND '2200-01-01'"
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _look_over(connection: Connection, read: _Read) -> tuple[bool, bool]:
     """
     numbers = " + ".join(role for role in NUMBERS if role in read.roles)
     # One sum tells of any number among them that is missing, infinite or none.
-    good = f"symbol <> '' AND {_BELIEVED} AND isfinite({numbers})"
+    good = f"symbol <> '' AND {BELIEVED} AND isfinite({numbers})"
     count, wrong = connection.execute(
         f"SELECT count(*), count_if(NOT coalesce({good}, false)) FROM {read.rows}"
     ).fetchall()[0]
@@ -218,7 +218,7 @@ def _fault(each: Plan, table: Table) -> str:
     """SQL for what is wrong with a row, from left to right; NULL if nothing is."""
     checks = ["CASE WHEN shape_fault IS NOT NULL THEN ': ' || shape_fault END"]
     day = "the start of a minute" if each.frequency == "minute" else "a date that can be read"
-    wrong = {"date": (f"NOT coalesce({_BELIEVED}, false)", day)}
+    wrong = {"date": (f"NOT coalesce({BELIEVED}, false)", day)}
     wrong |= {role: (f"NOT coalesce(isfinite({role}), false)", "a number") for role in NUMBERS}
     wrong["symbol"] = ("coalesce(symbol, '') = ''", "a symbol")
     for role, column in sorted(each.columns.items(), key=lambda item: item[1]):

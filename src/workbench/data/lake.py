@@ -233,8 +233,8 @@ class Lake(Records):
         from workbench.data import _frames
 
         version = self._version(snapshot, at)
-        reader = self._sql(version)
-        known = self._reader(version).symbols if frequency == "daily" else reader.symbols_of(MINUTES)
+        reader = self._reader(version)
+        known = reader.symbols if frequency == "daily" else self._sql(version).symbols_of(MINUTES)
         names = sorted(asked(symbols) or known)
         if not known and symbols is None:
             return _frames.no_rows(frequency, version)
@@ -242,9 +242,13 @@ class Lake(Records):
         if unknown:
             kind = "bars" if frequency == "daily" else "minutes"
             raise DataError(f"no {kind} of {', '.join(unknown)} in the lake", hint=nearest(unknown[0], known))
-        pieces = Listings(()).pieces(names, date.max)
-        read = reader.bars if frequency == "daily" else reader.minutes
-        columns = read(pieces, start or date.min, end or date.max, cleaned=cleaned)
+        pieces, first, last = Listings(()).pieces(names, date.max), start or date.min, end or date.max
+        if frequency == "minute":
+            columns = self._sql(version).minutes(pieces, first, last, cleaned=cleaned)
+        elif cleaned:
+            columns = self._sql(version).bars(pieces, first, last, cleaned=True)
+        else:
+            columns = reader.bars(pieces, first, last)
         return _frames.rows(columns, names, frequency, version)
 
     def actions(

@@ -21,7 +21,7 @@ Flags = npt.NDArray[np.bool_]
 _PERIODS = {"week_end": "W", "month_end": "M", "month_start": "M"}
 # What the compiled loops do not model; a backtest does.
 _BACKTEST_ONLY = (
-    *("max_volume_share", "impact", "target", "allow_short", "borrow_rate"),
+    *("max_volume_share", "impact", "target", "sizing", "allow_short", "borrow_rate"),
     *("max_leverage", "debit_rate", "day_count", "delisting"),
 )
 

@@ -96,8 +96,16 @@ def attach_again(connection: duckdb.DuckDBPyConnection, folder: Path, error: Bas
 
 
 def settle(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Let a small lake be read by one thread, and a larger one by all there are."""
+    """Set up for reading: a small lake by one thread, a larger one by all there are."""
     connection.execute("SET threads = 1" if _is_small(folder / FILES) else "RESET threads")
+    # Every file of the lake has a name of its own, for ever, so what its footer says can be kept.
+    connection.execute("SET parquet_metadata_cache = true")
+
+
+def open_up(connection: duckdb.DuckDBPyConnection) -> None:
+    """Set up for reading what is not the lake's: how much there is is not known, and files can be written anew."""
+    connection.execute("RESET threads")
+    connection.execute("SET parquet_metadata_cache = false")
 
 
 def _is_small(files: Path) -> bool:

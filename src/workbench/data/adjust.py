@@ -49,19 +49,18 @@ def adjust(bars: Bars, actions: pd.DataFrame, adjustment: Adjustment, *, days: p
         return bars
     closes = bars.close if days is None else bars.close.groupby(days).last()
     took_effect = effective(actions)
-    splits = factors(closes, took_effect[took_effect["kind"] == "split"])
-    prices = splits if adjustment == "split" else factors(closes, took_effect)
+    splits = _factors(closes, took_effect[took_effect["kind"] == "split"])
+    prices = splits if adjustment == "split" else _factors(closes, took_effect)
     if days is not None:
-        splits, prices = (found.loc[days].set_axis(bars.close.index) for found in (splits, prices))
-    return replace(
-        bars,
-        open=bars.open * prices,
-        high=bars.high * prices,
-        low=bars.low * prices,
-        close=bars.close * prices,
-        volume=bars.volume / splits,
-        adjustment=adjustment,
-    )
+        rows = closes.index.get_indexer(days)
+        splits, prices = splits[rows], prices[rows]
+    made = {name: getattr(bars, name).to_numpy() * prices for name in PRICES}
+    made["volume"] = bars.volume.to_numpy() / splits
+    # Frames on one index, built directly: pandas would hold both sides' labels against each other for every field.
+    frames = {
+        name: pd.DataFrame(values, index=bars.close.index, columns=bars.close.columns) for name, values in made.items()
+    }
+    return replace(bars, **frames, adjustment=adjustment)
 
 
 def effective(actions: pd.DataFrame) -> pd.DataFrame:
@@ -75,7 +74,7 @@ def effective(actions: pd.DataFrame) -> pd.DataFrame:
     >>> effective(listed)[["kind", "value"]].values.tolist()
     [['split', 1.05], ['dividend', 1.25]]
     """
-    if (
+    if actions.empty or (
         actions["kind"].isin(("split", "dividend")).all()
         and not actions.duplicated(["symbol", "ex_date", "kind"]).any()
     ):
@@ -111,8 +110,15 @@ def factors(close: pd.DataFrame, actions: pd.DataFrame) -> pd.DataFrame:
     >>> factors(close, split)["AAPL"].tolist()
     [0.5, 1.0]
     """
+    return pd.DataFrame(_factors(close, actions), index=close.index, columns=close.columns)
+
+
+def _factors(close: pd.DataFrame, actions: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """``factors`` as an array."""
     prices = close.to_numpy(dtype=np.float64)
     steps = np.ones_like(prices)
+    if actions.empty:
+        return steps
     columns = close.columns.get_indexer(pd.Index(actions["symbol"]))
     days = close.index.searchsorted(pd.DatetimeIndex(actions["ex_date"]).to_numpy(), side="left")
     inside = (columns >= 0) & (days < len(prices))
@@ -127,7 +133,7 @@ def factors(close: pd.DataFrame, actions: pd.DataFrame) -> pd.DataFrame:
     # The factor of a row is the product of all later steps, its own excluded.
     product = np.ones_like(steps)
     product[:-1] = np.cumprod(steps[:0:-1], axis=0)[::-1]
-    return pd.DataFrame(product, index=close.index, columns=close.columns)
+    return product
 
 
 def _next_traded(prices: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:

@@ -134,8 +134,9 @@ def _query(snapshot: int) -> str:
             AND EXISTS (SELECT 1 FROM {_CATALOG}snapshot WHERE snapshot_id = {snapshot})
             AND (f.path IS NULL OR (f.mapping_id IS NULL AND {plain.format("f", snapshot, "file_format")}))
             AND (d.path IS NULL OR ({plain.format("d", snapshot, "format")})),
-            CASE WHEN f.path IS NOT NULL THEN {{'path': {path},
-                'removed': CASE WHEN d.path IS NOT NULL THEN {removed} END, 'rows': f.record_count, 'low': low, 'high': high, 'since': since, 'until': until}} END
+            CASE WHEN f.path IS NOT NULL THEN {{
+                'path': {path}, 'removed': CASE WHEN d.path IS NOT NULL THEN {removed} END,
+                'rows': f.record_count, 'low': low, 'high': high, 'since': since, 'until': until}} END
         FROM {_CATALOG}table AS t JOIN {_CATALOG}schema AS s USING (schema_id)
         LEFT JOIN {_CATALOG}data_file AS f ON f.table_id = t.table_id AND {valid["f"]}
         LEFT JOIN {_CATALOG}delete_file AS d ON d.data_file_id = f.data_file_id AND {valid["d"]}

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.data.adjust import adjust
-from workbench.data.bars import FIELDS, Bars
+from workbench.data.adjust import Events, apply
+from workbench.data.bars import FIELDS, Adjustment, Bars
 from workbench.data.dataset import Frequency
 from workbench.data.rows import BarRows
 
 __all__ = [
     "actions",
-    "adjust",
+    "adjusted",
     "coverage",
     "days_of",
     "empty",
@@ -63,6 +63,13 @@ def actions(rows: Rows) -> pd.DataFrame:
 def notices(rows: Rows) -> pd.DataFrame:
     """``symbol``, ``first``, ``last`` and ``detail``."""
     return _columns(rows, {"symbol": "O", "first": "M8[D]", "last": "M8[D]", "detail": "O"})
+
+
+def adjusted(bars: Bars, actions: Rows, adjustment: Adjustment, *, days: pd.DatetimeIndex | None = None) -> Bars:
+    """Raw bars adjusted by actions that take effect, in plain rows."""
+    symbols, ex_dates, kinds, values, _ = zip(*actions, strict=True) if actions else ((), (), (), (), ())
+    events = Events.from_columns(symbols, np.array(ex_dates, dtype="M8[D]"), kinds, values)
+    return apply(bars, events, adjustment, days=days)
 
 
 def _columns(rows: Rows, kinds: Mapping[str, str]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from workbench.data._ducklake import first_line
 from workbench.data._reading import day_bounds
 from workbench.data._sql import asked, literal, versioned, where
-from workbench.data._tables import ACTIONS, BARS, DOCUMENTS, FUNDAMENTALS, LISTINGS, MINUTES, Table
+from workbench.data._tables import ACTIONS, BARS, DOCUMENTS, FUNDAMENTALS, LISTINGS, MINUTES, QUOTES, Table
 from workbench.data.dataset import FIELDS
 from workbench.errors import DataError, nearest
 
@@ -24,13 +24,19 @@ if TYPE_CHECKING:
     from workbench.data.bars import Adjustment, Bars
     from workbench.data.lake import Lake
 
-TABLES = {table.name: table for table in (BARS, MINUTES, ACTIONS, LISTINGS, FUNDAMENTALS, DOCUMENTS)}
+TABLES = {table.name: table for table in (BARS, MINUTES, ACTIONS, LISTINGS, FUNDAMENTALS, DOCUMENTS, QUOTES)}
 _FORMATS = {
     ".parquet": "FORMAT parquet, COMPRESSION zstd",
     ".csv": "FORMAT csv, HEADER",
     ".csv.gz": "FORMAT csv, HEADER, COMPRESSION gzip",
 }
-_DAYS = {"bars": "session", "actions": "ex_date", "fundamentals": "known", "documents": "day"}
+_DAYS = {
+    "bars": "session",
+    "actions": "ex_date",
+    "fundamentals": "known",
+    "documents": "day",
+    "quotes": '"at"::DATE',
+}
 _CHUNK = 200  # symbols that are adjusted at a time
 
 

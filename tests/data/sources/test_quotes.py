@@ -66,6 +66,9 @@ def test_quotes_are_kept_as_they_came_and_loading_them_again_changes_nothing(wor
     sizes = workbench.lake.quotes(["IBM"])[["bid_size", "ask_size"]].to_numpy().tolist()
     assert sizes == [[300.0, 200.0], [100.0, 100.0], [100.0, 500.0]]
     assert workbench.lake.quotes(["MSFT"])["bid_size"].isna().all()
+    assert workbench.lake.export(Path("out.parquet"), table="quotes", end=date(2013, 2, 5)) == 4
+    assert dict(workbench.load("out.parquet", kind="quotes", timezone="UTC").beside)["quotes"] == 0
+    assert workbench.lake.export(Path("none.csv"), ["MSFT"], table="quotes") == 1
 
 
 def test_a_quote_that_is_restated_is_another_snapshot_and_the_old_one_stays(workbench: Workbench) -> None:

@@ -19,6 +19,7 @@ class Table(StrEnum):
     LISTINGS = "listings"
     FUNDAMENTALS = "fundamentals"
     DOCUMENTS = "documents"
+    QUOTES = "quotes"
 
 
 class Adjusted(StrEnum):

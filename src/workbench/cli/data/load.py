@@ -124,7 +124,8 @@ class _Told:
             f"{result.source}: {result.rows_read} rows read, {result.rows_added} added, {result.rows_restated}"
             f" restated, {result.actions_added} corporate actions, snapshot {result.snapshot}"
         )
-        below = [f"{count} {name} added" for name, count in result.beside.items() if count and name != "actions"]
+        others = {name: count for name, count in result.beside.items() if name not in ("actions", "notices")}
+        below = [f"{count} {name if count > 1 else name[:-1]} added" for name, count in others.items() if count]
         below += result.assumptions
         below += [f"restated: {each}" for each in result.restated]
         if result.quarantined:

@@ -22,7 +22,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "symbol": ("symbol", "ticker", "sym", "actsymbol", "tradingsymbol", "instrument", "stock", "name", "s"),
     "date": (
         "session", "date", "datetime", "timestamp", "tradedate", "tradingday", "tradingdate", "day", "dtyyyymmdd",
-        "caldt", "start", "windowstart", "begin", "time", "t",
+        "caldt", "start", "windowstart", "begin", "time", "t", "at",
     ),
     "time": ("time", "hhmmss", "timehhmmss"),
     "open": ("open", "openprice", "openingprice", "openusd", "first", "o"),

@@ -198,7 +198,8 @@ def _refuse_longer_bars(maker: _Maker, clocks: Sequence[str]) -> None:
         step = 60 if len(set(minutes)) == 1 else _FIVE
         raise DataError(
             f"{maker.where}: these bars look {step} minutes long or longer; the lake has bars of a day and of a minute",
-            hint="load those of a minute, or say --frequency minute if some minutes are just missing",
+            hint="load the vendor's minute or daily bars (kept as minutes, these would have four of five missing); "
+            "say --frequency minute if they are minutes of which some are just missing",
         )
 
 

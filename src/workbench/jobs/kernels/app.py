@@ -81,7 +81,7 @@ class KernelApp(IPKernelApp):
         if argv:  # building the parser takes a tenth of a kernel's start
             super().parse_command_line(argv)
 
-    def load_config_file(self, suppress_errors: bool | None = None) -> None:
+    def load_config_file(self, *arguments: Any, **options: Any) -> None:
         """Read nobody's configuration, the machine's included: it would change a production run."""
 
     def init_iopub(self, context: zmq.Context[Any]) -> None:

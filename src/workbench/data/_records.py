@@ -163,8 +163,4 @@ class Records(Loading):
     def _table(self, table: Table, version: int, clause: str, order: str) -> pd.DataFrame:
         from workbench.data import _frames
 
-        if not self._has(table.name, version):
-            return _frames.empty(table.columns)
-        columns = ", ".join(f'"{name}"' for name in table.columns)
-        rows = self._rows(f"SELECT {columns} FROM {versioned(table.name, version)} {clause} ORDER BY {order}")
-        return _frames.table(rows, table.columns)
+        return _frames.table(self._sql(version).table(table, clause, order), table.columns)

@@ -118,7 +118,7 @@ def rules_of(assumptions: Assumptions) -> Rules:
                 f"a sweep cannot express assumption {name} = {getattr(assumptions, name)!r}",
                 hint="leave it at its default here, and run a backtest of the combinations that matter",
             )
-    return Rules(
+    numbers = Rules(
         capital=assumptions.capital_usd,
         fee_share=assumptions.commission_per_share_usd,
         fee_trade=assumptions.commission_per_trade_usd,
@@ -135,6 +135,7 @@ def rules_of(assumptions: Assumptions) -> Rules:
         on_change=float(assumptions.rebalance == "on_change"),
         hurdle=assumptions.risk_free_rate / assumptions.sessions_per_year,
     )
+    return Rules(*map(float, numbers))  # compiled code would take a whole number for another type, and compile again
 
 
 def _check_frames(bars: Bars) -> None:

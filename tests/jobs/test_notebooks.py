@@ -6,7 +6,9 @@ import re
 import shutil
 
 import nbformat
+import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from nbconvert.exporters import HTMLExporter
 
 from workbench.errors import JobError
@@ -55,17 +57,31 @@ def test_a_progress_bar_is_one_line_on_the_page(tmp_path):
     assert "50% done" not in text
 
 
-def test_what_is_remembered_of_earlier_pages_makes_no_other_page(tmp_path):
-    source = "# %% sum\nx = {'a': 1}\nx"
-    cells = [nbformat.v4.new_code_cell(source), nbformat.v4.new_code_cell(source, metadata={"magics_language": "sql"})]
-    notebook = nbformat.v4.new_notebook(
-        cells=cells, metadata={"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
-    )
-    nbformat.write(notebook, tmp_path / "a.ipynb")
+FRAME = pd.DataFrame({"name": ["a<b", "c & d"], "value": [1.5, 2.0]})._repr_html_()
+PICTURE = '<div class="jp-OutputArea-output"><img src="data:image/png;base64,AAAA"></div>'
+
+
+@pytest.mark.parametrize("html", [FRAME, PICTURE])
+def test_a_page_is_what_nbconvert_makes_of_the_notebook(tmp_path, html):
+    source = "# %% sum\nx = {'a': 1}  # <b> & 'c'\nx"
+    outputs = [
+        nbformat.v4.new_output("stream", text='<div class="jp-OutputArea-output"> & "quoted"\n'),
+        nbformat.v4.new_output("execute_result", data={"text/plain": "<x>", "text/html": html}, execution_count=1),
+        nbformat.v4.new_output("error", ename="E", evalue="v", traceback=["\x1b[31mE\x1b[0m: v"]),
+    ]
+    cells = [
+        nbformat.v4.new_markdown_cell("# Title\n\nA *word*, $x$ and `code`: [a](b.html)."),
+        nbformat.v4.new_code_cell(source, outputs=outputs, execution_count=1),
+        nbformat.v4.new_code_cell(source, metadata={"magics_language": "sql"}),
+    ]
+    language = {"name": "python", "pygments_lexer": "ipython3"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"language_info": language}), tmp_path / "a.ipynb")
     plain = HTMLExporter(template_name="lab")
     for url in ("require_js_url", "mathjax_url", "jquery_url", "jupyter_widgets_base_url", "mermaid_js_url"):
         setattr(plain, url, "")
     written = nbformat.read(tmp_path / "a.ipynb", as_version=4)
     expected, _ = plain.from_notebook_node(written, resources={"metadata": {"name": "a"}})
-    for _ in range(2):
-        assert to_html(tmp_path / "a.ipynb").read_text(encoding="utf-8") == expected
+    for _ in range(2):  # the second one remembers the first
+        page = to_html(tmp_path / "a.ipynb").read_text(encoding="utf-8")
+        assert str(BeautifulSoup(page, features="html.parser")) == expected
+    assert expected.count('tabindex="0"') >= 5

@@ -8,11 +8,20 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PRELOAD = (
+    "encodings.ascii",
     "pandas",
+    "pandas.core.methods.to_dict",
+    "pandas.io.formats.html",
+    "pandas.io.formats.string",
     "numpy",
+    "numpy.rec",
     "duckdb",
     "pyarrow",
     "workbench.app",
+    "workbench.app.checking",
+    "workbench.app.warming:show_frame",
+    "workbench.brokers.matching",
+    "workbench.data._frames",
     "workbench.data.sample",
     "workbench.data.quality",
     "workbench.strategies.momentum",
@@ -20,6 +29,7 @@ PRELOAD = (
     "workbench.trading.proposal",
     "workbench.reports.report",
     "workbench.reports.tearsheet:prepare",
+    "workbench.research.metrics",
 )
 _IMPORT = re.compile(r"^[ \t]*(?:import[ \t]+(.+)|from[ \t]+(\w+))", re.MULTILINE)
 
@@ -36,7 +46,7 @@ def preload_for(notebooks: Iterable[Path]) -> tuple[str, ...]:
         return PRELOAD
     if "workbench" in imported:
         return PRELOAD
-    return tuple(name for name in PRELOAD if name in imported)
+    return tuple(name for name in PRELOAD if name.partition(".")[0] in imported)
 
 
 def _imported(notebook: Path) -> Iterator[str]:

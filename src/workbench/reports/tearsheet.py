@@ -179,15 +179,21 @@ def plotly_script() -> str:
     return _plotly_file().read_text(encoding="utf-8")
 
 
+@lru_cache(maxsize=1)
 def _plotly_file() -> Path:
     return Path(str(resources.files("plotly"))) / "package_data" / "plotly.min.js"
 
 
-def _shared_script(assets: Path) -> Path:
-    """Put plotly's script into the folder, named by its version, unless it is there."""
+@lru_cache(maxsize=1)
+def _plotly_version() -> str:
     from importlib.metadata import version
 
-    shared = assets / f"plotly-{version('plotly')}.min.js"
+    return version("plotly")
+
+
+def _shared_script(assets: Path) -> Path:
+    """Put plotly's script into the folder, named by its version, unless it is there."""
+    shared = assets / f"plotly-{_plotly_version()}.min.js"
     source = _plotly_file()
     if not shared.is_file() or shared.stat().st_size != source.stat().st_size:
         assets.mkdir(parents=True, exist_ok=True)
@@ -217,8 +223,12 @@ def _monthly(data: TearsheetData) -> list[tuple[int, list[tuple[float | None, fl
 
 
 def prepare() -> None:
-    """Compile the template, so that the first tear sheet is as quick as the others."""
+    """Compile the template and find its parts, so that the first tear sheet is as quick as the others."""
     _environment().get_template("tearsheet.html")
+    _plotly_file()
+    _plotly_version()
+    for name in ("tearsheet.css", "tearsheet.js"):
+        _text(name)
 
 
 def _times(value: float) -> str:
@@ -226,6 +236,7 @@ def _times(value: float) -> str:
     return text if text == formats.GAP else f"{text}\N{MULTIPLICATION SIGN}"
 
 
+@lru_cache(maxsize=4)
 def _text(name: str) -> str:
     return (resources.files("workbench.reports") / "templates" / name).read_text(encoding="utf-8")
 

@@ -77,6 +77,13 @@ class Kernel(IPythonKernel):
 class KernelApp(IPKernelApp):
     """Starts and ends a :class:`Kernel`."""
 
+    def parse_command_line(self, argv: Any = None) -> None:
+        if argv:  # building the parser takes a tenth of a kernel's start
+            super().parse_command_line(argv)
+
+    def load_config_file(self, *arguments: Any, **options: Any) -> None:
+        """Read nobody's configuration, the machine's included: it would change a production run."""
+
     def init_iopub(self, context: zmq.Context[Any]) -> None:
         context.setsockopt(
             zmq.SNDHWM, 0

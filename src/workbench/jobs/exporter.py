@@ -1,0 +1,77 @@
+"""nbconvert's exporter of web pages, without what it does again for every page of a replay.
+
+Imported by :mod:`workbench.jobs.notebooks` when the first page is made: nbconvert costs half a second.
+"""
+
+# nbconvert has no types:
+# mypy: disable-error-code="no-untyped-call"
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from nbconvert.exporters import HTMLExporter
+from nbconvert.exporters.templateexporter import TemplateExporter
+from nbconvert.filters import Highlight2HTML, clean_html
+from nbconvert.filters.widgetsdatatypefilter import WidgetsDataTypeFilter
+from nbformat import NotebookNode
+
+_KEPT = 512  # pieces of pages: code as it is highlighted, text as it is cleaned
+# What nbconvert makes reachable by the keyboard, as its templates write it.
+_FOCUSABLE = re.compile(r'(<div class="(?:[^"]* )?(?:jp-Cell-inputWrapper|jp-OutputArea-output)(?: [^"]*)?")')
+_FRAME = "<div>\n<style scoped>"  # how pandas begins a table
+_TEXT = {"text/plain", "text/html"}
+
+
+class PageExporter(HTMLExporter):
+    """Makes the pages that nbconvert makes; its template is ``lab``."""
+
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(template_name="lab", **traits)
+        self.optimistic_validation = True  # once after all preprocessors, not after each of a dozen
+        # The pages of a replay's sessions show the same code and the same text.
+        self.register_filter("clean_html", lru_cache(_KEPT)(clean_html))
+        highlight = Highlight2HTML(pygments_lexer="ipython3", parent=self)
+
+        @lru_cache(_KEPT)
+        def highlighted(source: str, language: str | None, magics: str | None) -> str:
+            text: str = highlight(source, language, {"magics_language": magics} if magics else {})
+            return text
+
+        def highlight_code(source: str, language: str | None = None, metadata: Mapping[str, Any] | None = None) -> str:
+            return highlighted(source, language, (metadata or {}).get("magics_language"))
+
+        self.filters = {"highlight_code": highlight_code}
+
+    def from_notebook_node(  # type: ignore[override]  # as its own base class does
+        self, nb: NotebookNode, resources: dict[str, Any] | None = None, **options: Any
+    ) -> tuple[str, dict[str, Any]]:
+        """The page of a notebook.
+
+        nbconvert parses the whole page once more, half of the work, to make cells reachable by the keyboard and to give
+        pictures a text. A page without pictures or markup of its own needs only the first, and no parser for it.
+        """
+        if not _is_plain(nb):
+            page, told = super().from_notebook_node(nb, resources, **options)
+            return page, told
+        resources = self._init_resources(resources)
+        self.register_filter("highlight_code", self.filters["highlight_code"])
+        widgets = WidgetsDataTypeFilter(notebook_metadata=self._nb_metadata, parent=self, resources=resources)
+        self.register_filter("filter_data_type", widgets)
+        page, told = TemplateExporter.from_notebook_node(self, nb, resources, **options)
+        return _FOCUSABLE.sub(r'\1 tabindex="0"', page), told
+
+
+def _is_plain(nb: NotebookNode) -> bool:
+    """Whether a notebook shows nothing but text, code, and tables of pandas."""
+    for cell in nb.cells:
+        if cell.cell_type == "markdown" and ("<" in cell.source or "![" in cell.source):
+            return False
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if not data.keys() <= _TEXT or not data.get("text/html", _FRAME).startswith(_FRAME):
+                return False
+    return True

@@ -494,6 +494,55 @@ def crossovers(
 
 
 @compiled
+def in_and_out(weights, prices, marks, limit: float, lag: int, path: Path, rules: Rules, sums) -> bool:
+    """Simulate weights of one symbol that are nothing or one number, order by order; False if they are not.
+
+    Parameters
+    ----------
+    weights
+        Sessions x 1, not checked.
+    prices, marks
+        By session, as in :func:`simulate`: there is a close in every session, and targets are acted on in all.
+    limit
+        The highest weight that can be traded.
+    path
+        The path of ``marks``.
+    sums
+        Of no use if False is returned.
+    """
+    sessions, weight = len(marks), 0.0
+    for now in range(sessions):
+        if weights[now, 0] != 0.0:
+            weight = weights[now, 0]
+            break
+    leads = np.zeros((sessions + 63) // 64 * 64, dtype=np.uint8)
+    if not 0.0 <= weight <= limit or _others(weights, weight, leads) > 0:
+        return False
+    moments, counts = np.empty((1, len(leads) + 8), dtype=np.int64), np.zeros(1, dtype=np.int64)
+    accounts, places = np.empty((1, ACCOUNT)), np.empty((1, 3), dtype=np.int64)
+    counts[0] = _moments(leads, moments[0])
+    _open(accounts[0], places[0], rules.capital, sums[0])
+    wanted, open_ = weight * (1.0 - rules.buffer), np.zeros(1, dtype=np.int64)
+    _go(open_, 1, 0, moments, counts, wanted, prices, marks, path, marks.min(), lag, rules, accounts, places, sums)
+    if places[0, START] == sessions:
+        _close(sums[0], sessions)
+        return True
+    return False
+
+
+@compiled
+def _others(weights, weight: float, leads) -> int:
+    """Write whether there is a weight, by session; return how many are neither zero nor ``weight``."""
+    others = 0
+    for now in range(len(weights)):
+        value = weights[now, 0]
+        leads[now] = value != 0.0
+        others += (value != 0.0) & (value != weight)
+    leads[len(weights) :] = leads[len(weights) - 1]
+    return others
+
+
+@compiled
 def _compare(fast, slow, scale: float, leads) -> None:
     """Write whether one average leads, by session, a loop that vectorises; it stays so after the last."""
     for now in range(len(fast)):

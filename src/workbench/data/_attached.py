@@ -124,25 +124,34 @@ class Attached:
         return self._kept(version) or self._sql(version)
 
     def _sql(self, version: int) -> SqlReader:
-        if version not in self._readers:
-            self._readers[version] = SqlReader(self, version)
-        return self._readers[version]
+        with self._lock:
+            self._look_at_catalog()
+            if version not in self._readers:
+                self._readers[version] = SqlReader(self, version)
+            return self._readers[version]
 
     def _kept(self, version: int) -> SmallReader | None:
         """A small lake's snapshot from its file, which the first read of it writes; None if there can be none."""
-        state = State.of(self._catalog)
-        if state is None or version < 0:
+        if version < 0:
             return None
         with self._lock:
-            if state.name != self._state or len(self._readers) > _MOST_READERS:
-                self._state, self._small = state.name, {}
-                self._readers.clear()
+            state = self._look_at_catalog()
+            if state is None:
+                return None
             if version not in self._small:
                 found = self._store(state).read(version)
                 if found is None and not self._keeps(state):
                     return None  # asked again when the catalog has been the same for a while
                 self._small[version] = found or self._make_small(version, state)
             return self._small[version]
+
+    def _look_at_catalog(self) -> State | None:
+        """Its state; what was read of another one is forgotten."""
+        state = State.of(self._catalog)
+        if state is not None and (state.name != self._state or len(self._readers) > _MOST_READERS):
+            self._state, self._small = state.name, {}
+            self._readers.clear()
+        return state
 
     def _make_small(self, version: int, state: State) -> SmallReader | None:
         content = self._sql(version).content()

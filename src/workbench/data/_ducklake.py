@@ -38,6 +38,7 @@ _PASSING = re.compile(
     # What attaching says when its own transaction on the catalog met another process.
     r"|Current transaction is aborted"
 )
+_ENCRYPTED = "SELECT 1 FROM __ducklake_metadata_lake.ducklake_metadata WHERE key = 'encrypted' AND value = 'true'"
 _NO_ROOM = re.compile(r"No space left|File too large|[Qq]uota exceeded|disk is full|disk I/O error")
 _BROKEN = re.compile(r"not a database|malformed|Cannot open file|No such file|Invalid Input.*[Pp]arquet|[Mm]agic bytes")
 
@@ -62,7 +63,6 @@ def connect(folder: Path, *, read_only: bool, create: bool) -> duckdb.DuckDBPyCo
     try:
         for name in _EXTENSIONS:
             connection.execute(f"LOAD {_quoted(extension_file(name, duckdb.__version__))}")
-        settle(connection, folder)
         connection.execute(f"SET temp_directory = {_quoted(folder / SPILL)}")
         connection.execute("SET enable_progress_bar = false")
         connection.execute("SET TimeZone = 'UTC'")
@@ -70,6 +70,7 @@ def connect(folder: Path, *, read_only: bool, create: bool) -> duckdb.DuckDBPyCo
         # DuckLake's own retries would try to append the old answer to it, for seconds.
         connection.execute("SET ducklake_max_retry_count = 0")
         connection.execute(_attach(folder, read_only=read_only, create=create))
+        settle(connection, folder)
     except BaseException:
         connection.close()
         raise
@@ -96,8 +97,20 @@ def attach_again(connection: duckdb.DuckDBPyConnection, folder: Path, error: Bas
 
 
 def settle(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Let a small lake be read by one thread, and a larger one by all there are."""
+    """Set up for reading: a small lake by one thread, a larger one by all there are.
+
+    What the footer of a file says is kept: every file of a lake has a name of its own, for ever. With encrypted files
+    DuckDB 1.5 fails then.
+    """
     connection.execute("SET threads = 1" if _is_small(folder / FILES) else "RESET threads")
+    encrypted = connection.execute(_ENCRYPTED).fetchall()
+    connection.execute(f"SET parquet_metadata_cache = {str(not encrypted).lower()}")
+
+
+def open_up(connection: duckdb.DuckDBPyConnection) -> None:
+    """Set up for reading what is not the lake's: how much there is is not known, and files can be written anew."""
+    connection.execute("RESET threads")
+    connection.execute("SET parquet_metadata_cache = false")
 
 
 def _is_small(files: Path) -> bool:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.data.adjust import adjust
-from workbench.data.bars import FIELDS, Bars
+from workbench.data.adjust import Events, apply
+from workbench.data.bars import FIELDS, Adjustment, Bars
 from workbench.data.dataset import Frequency
 from workbench.data.rows import BarRows
 
 __all__ = [
     "actions",
-    "adjust",
+    "adjusted",
     "coverage",
     "days_of",
     "empty",
@@ -57,14 +57,27 @@ def coverage(rows: Rows, names: Sequence[str] | None) -> pd.DataFrame:
 
 def actions(rows: Rows) -> pd.DataFrame:
     """``symbol``, ``ex_date``, ``kind``, ``value`` and ``origin``."""
-    frame = pd.DataFrame(rows, columns=["symbol", "ex_date", "kind", "value", "origin"])
-    return frame.astype({"ex_date": "datetime64[ns]", "value": np.float64})
+    return _columns(rows, {"symbol": "O", "ex_date": "M8[D]", "kind": "O", "value": "f8", "origin": "O"})
 
 
 def notices(rows: Rows) -> pd.DataFrame:
     """``symbol``, ``first``, ``last`` and ``detail``."""
-    frame = pd.DataFrame(rows, columns=["symbol", "first", "last", "detail"])
-    return frame.astype({"first": "datetime64[ns]", "last": "datetime64[ns]"})
+    return _columns(rows, {"symbol": "O", "first": "M8[D]", "last": "M8[D]", "detail": "O"})
+
+
+def adjusted(bars: Bars, actions: Rows, adjustment: Adjustment, *, days: pd.DatetimeIndex | None = None) -> Bars:
+    """Raw bars adjusted by actions that take effect, in plain rows."""
+    symbols, ex_dates, kinds, values, _ = zip(*actions, strict=True) if actions else ((), (), (), (), ())
+    events = Events.from_columns(symbols, np.array(ex_dates, dtype="M8[D]"), kinds, values)
+    return apply(bars, events, adjustment, days=days)
+
+
+def _columns(rows: Rows, kinds: Mapping[str, str]) -> pd.DataFrame:
+    """Rows as a frame, column by column: letting pandas guess and correcting it takes ten times as long."""
+    columns = zip(*rows, strict=True) if rows else [()] * len(kinds)
+    made = {name: np.array(values, dtype=kind) for (name, kind), values in zip(kinds.items(), columns, strict=True)}
+    days = {name: values.astype("M8[ns]") for name, values in made.items() if values.dtype.kind == "M"}
+    return pd.DataFrame(made | days)
 
 
 def table(found: Rows, columns: Mapping[str, str]) -> pd.DataFrame:

@@ -49,7 +49,7 @@ class Loading(Attached):
                 return known
             if id(connection) not in staged:
                 staged.clear()
-                connection.execute("RESET threads")  # how much there is to read is not known yet
+                _ducklake.open_up(connection)
                 tell(f"reading {source.name}")
                 staged[id(connection)] = source.stage(connection)
             tell("comparing and writing")

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 # Made by the first load, because every read asks them; the others when there is something to put into them.
 _ALWAYS = (BARS, ACTIONS, NOTICES, LOADS)
+_OPTIONS = {
+    # Two thirds of the time that the default takes to write, and smaller files for prices.
+    "parquet_compression": "lz4",
+    # About six million daily bars. A symbol is looked for in every row group of a file: in one of 25 million for 14 ms.
+    "target_file_size": "64MB",
+}
 _TABLES_THERE = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'"
 
 
@@ -60,8 +66,9 @@ def merge(
     began on, and nothing is kept if it fails: so it can simply be done again.
     """
     if is_empty(connection):
-        # Two thirds of the time that the default takes to write, and smaller files for prices. Not part of a snapshot.
-        connection.execute("CALL lake.set_option('parquet_compression', 'lz4')")
+        # Not part of a snapshot.
+        for option, value in _OPTIONS.items():
+            connection.execute(f"CALL lake.set_option('{option}', '{value}')")
     connection.execute("BEGIN")
     try:
         known = find_load(connection, source.digest)

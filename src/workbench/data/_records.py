@@ -33,10 +33,14 @@ class Records(Loading):
 
         ``symbols`` gives every spell of each instrument that ever had one of these tickers.
         """
+        from workbench.data import _frames
+
         version = self._version(snapshot, at)
+        if not self._reader(version).listings:
+            return _frames.empty(LISTINGS.columns)
         names = asked(symbols)
         chosen = None
-        if names is not None and self._has(LISTINGS.name, version):
+        if names is not None:
             chosen = f"instrument IN (SELECT instrument FROM {versioned(LISTINGS.name, version)} {where(names)})"
         return self._table(LISTINGS, version, where(None, chosen), 'instrument, "first"')
 
@@ -159,8 +163,4 @@ class Records(Loading):
     def _table(self, table: Table, version: int, clause: str, order: str) -> pd.DataFrame:
         from workbench.data import _frames
 
-        if not self._has(table.name, version):
-            return _frames.empty(table.columns)
-        columns = ", ".join(f'"{name}"' for name in table.columns)
-        rows = self._rows(f"SELECT {columns} FROM {versioned(table.name, version)} {clause} ORDER BY {order}")
-        return _frames.table(rows, table.columns)
+        return _frames.table(self._sql(version).table(table, clause, order), table.columns)

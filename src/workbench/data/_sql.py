@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 from workbench.errors import DataError
 
-_MANY = 100  # names from which on a list in the statement costs more than it prunes
+MANY = 100  # names from which on a list in the statement costs more than it prunes
 
 
 def asked(symbols: Sequence[str] | None) -> list[str] | None:
@@ -62,5 +62,5 @@ def where(names: Sequence[str] | None, *conditions: str | None) -> str:
     if names is not None:
         shown = literals(names)
         few = f"symbol IN ({shown[1:-1]})" if names else "false"
-        parts.append(few if len(names) <= _MANY else f"symbol IN (SELECT unnest({shown}))")
+        parts.append(few if len(names) <= MANY else f"symbol IN (SELECT unnest({shown}))")
     return f"WHERE {' AND '.join(parts)} " if parts else ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -45,23 +47,50 @@ def adjust(bars: Bars, actions: pd.DataFrame, adjustment: Adjustment, *, days: p
     """
     if bars.adjustment != "raw":
         raise DataError(f"bars are adjusted already ({bars.adjustment})", hint="read them with adjustment='raw'")
+    return apply(bars, Events.of(effective(actions)), adjustment, days=days)
+
+
+class Events(NamedTuple):
+    """Actions that take effect, N of them: splits and dividends, one of a kind for a symbol and ex-date at most."""
+
+    symbols: Sequence[str]
+    ex_dates: npt.NDArray[np.datetime64]
+    values: npt.NDArray[np.float64]
+    are_splits: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, actions: pd.DataFrame) -> Events:
+        """From ``symbol``, ``ex_date``, ``kind`` (``split`` or ``dividend``) and ``value``."""
+        return cls.from_columns(*(actions[name].to_numpy() for name in ("symbol", "ex_date", "kind", "value")))
+
+    @classmethod
+    def from_columns(cls, symbols: Any, ex_dates: Any, kinds: Any, values: Any) -> Events:
+        """From four columns of one length."""
+        days = np.asarray(ex_dates, dtype="datetime64[ns]")
+        return cls(symbols, days, np.asarray(values, dtype=np.float64), np.asarray(kinds, dtype=object) == "split")
+
+    def splits(self) -> Events:
+        chosen = np.flatnonzero(self.are_splits).tolist()
+        symbols = [self.symbols[at] for at in chosen]
+        return Events(symbols, self.ex_dates[chosen], self.values[chosen], self.are_splits[chosen])
+
+
+def apply(bars: Bars, events: Events, adjustment: Adjustment, *, days: pd.DatetimeIndex | None = None) -> Bars:
+    """``adjust`` for what takes effect."""
     if adjustment == "raw":
         return bars
     closes = bars.close if days is None else bars.close.groupby(days).last()
-    took_effect = effective(actions)
-    splits = factors(closes, took_effect[took_effect["kind"] == "split"])
-    prices = splits if adjustment == "split" else factors(closes, took_effect)
+    splits = _factors(closes, events.splits())
+    prices = splits if adjustment == "split" else _factors(closes, events)
     if days is not None:
-        splits, prices = (found.loc[days].set_axis(bars.close.index) for found in (splits, prices))
-    return replace(
-        bars,
-        open=bars.open * prices,
-        high=bars.high * prices,
-        low=bars.low * prices,
-        close=bars.close * prices,
-        volume=bars.volume / splits,
-        adjustment=adjustment,
-    )
+        rows = closes.index.get_indexer(days)
+        splits, prices = splits[rows], prices[rows]
+    made = {name: getattr(bars, name).to_numpy() * prices for name in PRICES}
+    made["volume"] = bars.volume.to_numpy() / splits
+    # Frames on one index, built directly: pandas would hold both sides' labels against each other for every field.
+    index, symbols = bars.close.index, bars.close.columns
+    frames: dict[str, Any] = {name: pd.DataFrame(cells, index, symbols) for name, cells in made.items()}
+    return replace(bars, **frames, adjustment=adjustment)
 
 
 def effective(actions: pd.DataFrame) -> pd.DataFrame:
@@ -75,7 +104,7 @@ def effective(actions: pd.DataFrame) -> pd.DataFrame:
     >>> effective(listed)[["kind", "value"]].values.tolist()
     [['split', 1.05], ['dividend', 1.25]]
     """
-    if (
+    if actions.empty or (
         actions["kind"].isin(("split", "dividend")).all()
         and not actions.duplicated(["symbol", "ex_date", "kind"]).any()
     ):
@@ -111,23 +140,29 @@ def factors(close: pd.DataFrame, actions: pd.DataFrame) -> pd.DataFrame:
     >>> factors(close, split)["AAPL"].tolist()
     [0.5, 1.0]
     """
+    return pd.DataFrame(_factors(close, Events.of(actions)), index=close.index, columns=close.columns)
+
+
+def _factors(close: pd.DataFrame, events: Events) -> npt.NDArray[np.float64]:
+    """``factors`` as an array."""
     prices = close.to_numpy(dtype=np.float64)
     steps = np.ones_like(prices)
-    columns = close.columns.get_indexer(pd.Index(actions["symbol"]))
-    days = close.index.searchsorted(pd.DatetimeIndex(actions["ex_date"]).to_numpy(), side="left")
+    if not len(events.symbols):
+        return steps
+    columns = close.columns.get_indexer(pd.Index(events.symbols, dtype=object))
+    days = close.index.to_numpy().searchsorted(events.ex_dates, side="left")
     inside = (columns >= 0) & (days < len(prices))
     columns, days = columns[inside], days[inside]
     rows = _next_traded(prices)[days, columns]
     found = rows < len(prices)
     columns, rows = columns[found], rows[found]
-    values = actions["value"].to_numpy(dtype=np.float64)[inside][found]
-    is_split = (actions["kind"] == "split").to_numpy()[inside][found]
-    prior = np.where(is_split, 1 / values, 1 / (1 + values / prices[rows, columns]))
+    values, are_splits = events.values[inside][found], events.are_splits[inside][found]
+    prior = np.where(are_splits, 1 / values, 1 / (1 + values / prices[rows, columns]))
     np.multiply.at(steps, (rows, columns), prior)
     # The factor of a row is the product of all later steps, its own excluded.
     product = np.ones_like(steps)
     product[:-1] = np.cumprod(steps[:0:-1], axis=0)[::-1]
-    return pd.DataFrame(product, index=close.index, columns=close.columns)
+    return product
 
 
 def _next_traded(prices: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:

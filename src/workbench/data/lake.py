@@ -162,8 +162,7 @@ class Lake(Records):
         if adjustment == "raw":
             return raw
         since, until = raw.sessions[0].date(), raw.sessions[-1].date()
-        actions = self.actions(names, start=since, end=until, snapshot=version, cleaned=cleaned)
-        return _frames.adjust(raw, actions, adjustment)
+        return _frames.adjusted(raw, self._effective(names, since, until, version, cleaned=cleaned), adjustment)
 
     def minutes(
         self,
@@ -205,8 +204,9 @@ class Lake(Records):
         if adjustment == "raw":
             return raw
         days = _frames.days_of(raw.sessions, self.time_zone)
-        actions = self.actions(names, start=days[0].date(), end=days[-1].date(), snapshot=version, cleaned=cleaned)
-        return _frames.adjust(raw, actions, adjustment, days=days)
+        since, until = days[0].date(), days[-1].date()
+        actions = self._effective(names, since, until, version, cleaned=cleaned)
+        return _frames.adjusted(raw, actions, adjustment, days=days)
 
     def rows(
         self,
@@ -233,8 +233,8 @@ class Lake(Records):
         from workbench.data import _frames
 
         version = self._version(snapshot, at)
-        reader = self._sql(version)
-        known = self._reader(version).symbols if frequency == "daily" else reader.symbols_of(MINUTES)
+        reader = self._reader(version)
+        known = reader.symbols if frequency == "daily" else self._sql(version).symbols_of(MINUTES)
         names = sorted(asked(symbols) or known)
         if not known and symbols is None:
             return _frames.no_rows(frequency, version)
@@ -242,9 +242,13 @@ class Lake(Records):
         if unknown:
             kind = "bars" if frequency == "daily" else "minutes"
             raise DataError(f"no {kind} of {', '.join(unknown)} in the lake", hint=nearest(unknown[0], known))
-        pieces = Listings(()).pieces(names, date.max)
-        read = reader.bars if frequency == "daily" else reader.minutes
-        columns = read(pieces, start or date.min, end or date.max, cleaned=cleaned)
+        pieces, first, last = Listings(()).pieces(names, date.max), start or date.min, end or date.max
+        if frequency == "minute":
+            columns = self._sql(version).minutes(pieces, first, last, cleaned=cleaned)
+        elif cleaned:
+            columns = self._sql(version).bars(pieces, first, last, cleaned=True)
+        else:
+            columns = reader.bars(pieces, first, last)
         return _frames.rows(columns, names, frequency, version)
 
     def actions(
@@ -272,21 +276,7 @@ class Lake(Records):
         """
         from workbench.data import _frames
 
-        names = asked(symbols)
-        version = self._version(snapshot, at)
-        reader = self._reader(version)
-        last = end or date.max
-        pieces = reader.listings.pieces(names, last) if names and reader.listings else None
-        wanted = names if pieces is None else sorted({piece.ticker for piece in pieces})
-        source = self._sql(version)
-        if wanted == []:
-            rows = []
-        elif cleaned:
-            rows = source.actions(wanted, start or date.min, last, cleaned=True)
-        else:
-            rows = reader.actions(wanted, start or date.min, last)
-        if pieces is not None:
-            rows = _renamed(rows, pieces, names or [])
+        rows = self._actions(asked(symbols), start or date.min, end or date.max, self._version(snapshot, at), cleaned)
         return _frames.actions(rows if listed else effective(rows))
 
     def history(
@@ -350,6 +340,20 @@ class Lake(Records):
         version = self._version(snapshot, at)
         wanted = export.Export(table, symbols, start, end, adjustment, version, cleaned)
         return export.write(self, file, wanted, replace=replace)
+
+    def _actions(self, names: list[str] | None, first: date, last: date, version: int, cleaned: bool) -> Rows:
+        """Actions as they were listed, as plain rows; of an instrument those under the tickers it had."""
+        reader = self._reader(version)
+        pieces = reader.listings.pieces(names, last) if names and reader.listings else None
+        wanted = names if pieces is None else sorted({piece.ticker for piece in pieces})
+        if wanted == []:
+            return []
+        source = self._sql(version)
+        rows = source.actions(wanted, first, last, cleaned=True) if cleaned else reader.actions(wanted, first, last)
+        return rows if pieces is None else _renamed(rows, pieces, names or [])
+
+    def _effective(self, names: list[str], first: date, last: date, version: int, *, cleaned: bool) -> Rows:
+        return effective(self._actions(names, first, last, version, cleaned))
 
     def _names(self, symbols: Sequence[str] | None, reader: Reader, end: date | None) -> list[str]:
         """The symbols of a read; all are those that an instrument is known by on its last day."""

@@ -98,9 +98,10 @@ class LakeHistory(RuleBasedStateMachine):
     @invariant()
     def every_snapshot_reads_as_it_did(self) -> None:
         for snapshot, cells in self.raw.items():
-            assert self._read(snapshot, cleaned=False) == cells
+            assert self._read(snapshot) == cells
+            assert self._rows(snapshot, cleaned=False) == cells
             mended = cells | self.repaired[snapshot]
-            assert self._read(snapshot, cleaned=True) == {k: v for k, v in mended.items() if v is not None}
+            assert self._rows(snapshot, cleaned=True) == {k: v for k, v in mended.items() if v is not None}
 
     @invariant()
     def the_diff_of_first_and_last_is_their_difference(self) -> None:
@@ -115,10 +116,13 @@ class LakeHistory(RuleBasedStateMachine):
         self.raw[snapshot] = raw
         self.repaired[snapshot] = repaired
 
-    def _read(self, snapshot: int, *, cleaned: bool) -> Cells:
-        if not cleaned:
-            rows = {symbol: self.lake.history(symbol, snapshot=snapshot) for symbol in SYMBOLS}
-            return {(symbol, row[0].isoformat()): row[4] for symbol, found in rows.items() for row in found}
+    def _read(self, snapshot: int) -> Cells:
+        """From the snapshot's file in the cache."""
+        rows = {symbol: self.lake.history(symbol, snapshot=snapshot) for symbol in SYMBOLS}
+        return {(symbol, row[0].isoformat()): row[4] for symbol, found in rows.items() for row in found}
+
+    def _rows(self, snapshot: int, *, cleaned: bool) -> Cells:
+        """From the lake's Parquet files."""
         rows = self.lake.rows(snapshot=snapshot, cleaned=cleaned)
         days = np.datetime_as_string(rows.at, unit="D")
         return {

@@ -19,7 +19,7 @@ from workbench.data.quality import dividends, jumps, minutes, outliers, presence
 from workbench.data.quality.acceptances import Acceptance, excuses
 from workbench.data.quality.report import COLUMNS, MOST, Finding, Found, QualityReport
 from workbench.data.quality.series import Series, all_series
-from workbench.data.quality.tape import Mask, Tape
+from workbench.data.quality.tape import Ints, Mask, Tape
 from workbench.data.rows import BarRows
 from workbench.data.rules import RULES, Rule, Severity, Verdict
 
@@ -87,9 +87,9 @@ def check(
     tape = Tape(rows, actions, calendar, session, listings)
     found = Found(rows, tape.sessions, most)
     presence.judge(tape, found, presence.daily(tape) if tape.daily else minutes.judge(tape, found))
-    values.judge(tape, found)
+    wide = values.judge(tape, found)
     quotes.judge(tape, found)
-    _moves(tape, found)
+    _moves(tape, found, wide)
     if not tape.daily:
         sessions = minutes.by_session(tape)
         _by_session(Tape(sessions, actions, calendar, session, listings), found)
@@ -99,9 +99,10 @@ def check(
     return report.excuse(excuses(acceptances, today)) if acceptances else report
 
 
-def _moves(tape: Tape, found: Found) -> None:
-    """Rules about how one bar follows another."""
+def _moves(tape: Tape, found: Found, wide: Ints) -> None:
+    """Rules about how one bar follows another; ``wide``: bars whose range the others may explain."""
     everyone: list[Series] = list(all_series(tape))
+    values.tell_wide(tape, found, wide, everyone)
     spikes: list[outliers.Spikes] = []
     large: list[jumps.Move] = []
     for series in everyone:

@@ -14,7 +14,7 @@ from workbench.errors import DataError
 from workbench.indicators.memo import remembering
 from workbench.research.inputs import WEIGHT_DECIMALS
 from workbench.research.sweeping.grid import Grid, Numbers, words
-from workbench.research.sweeping.kernels import SUMS, Path, Rules
+from workbench.research.sweeping.kernels import PATH_BYTES, SUMS, Path, Rules
 from workbench.research.sweeping.window import Array, Window
 from workbench.strategies.base import Strategy
 from workbench.strategies.moving_average import NOISE, MovingAverageCrossover
@@ -22,6 +22,7 @@ from workbench.strategies.moving_average import NOISE, MovingAverageCrossover
 _CROSSOVERS_IN_CHUNK = 512
 _CELLS_IN_CHUNK = 2_000_000  # of sessions x symbols x combinations: some tenths of a second
 _AVERAGES_BYTES = 1 << 30
+_MOST_PATH_BYTES = 1 << 27
 
 
 class Job(Protocol):
@@ -152,7 +153,7 @@ def job_of(grid: Grid, window: Window, rules: Rules) -> Job:
     if _is_crossover(grid, window):
         widths = np.unique([*_used(grid, "fast"), *_used(grid, "slow")]).astype(np.int64)
         _check_warm_up(grid, window, int(widths[-1]), "slow")
-        if widths.size * len(window.sessions) * 8 <= _AVERAGES_BYTES:
+        if (widths.size * 8 + PATH_BYTES) * len(window.sessions) <= _AVERAGES_BYTES:
             averages, followed = _averages(window, widths), _path(window.marks[:, 0], rules)
             return CrossoverJob(grid, window, rules, widths, averages, followed)
     cells = window.closes.size
@@ -206,10 +207,11 @@ def _limit(window: Window) -> float:
 
 
 def _order_by_order(window: Window, rules: Rules) -> bool:
-    """Whether an account of one symbol may be taken from order to order; where every session has one, it is no gain."""
+    """Whether an account of one symbol may be taken from order to order: no gain where every session has an order."""
     seldom = rules.on_change > 0.0 or rules.tolerance > 0.0 or rules.min_value > 0.0
     whole = bool(window.due.all()) and not np.isnan(window.closes).any()
-    return len(window.symbols) == 1 and whole and seldom
+    small = PATH_BYTES * len(window.sessions) <= _MOST_PATH_BYTES
+    return len(window.symbols) == 1 and whole and seldom and small
 
 
 def _is_crossover(grid: Grid, window: Window) -> bool:

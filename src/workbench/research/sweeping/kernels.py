@@ -34,12 +34,16 @@ SUMS = 11
 # Combinations that go from order to order side by side, so that the processor works on several at once, and what is
 # kept of each meanwhile: cash in USD, shares, and shares, cost and fees of what is open of the trade; where it is.
 TOGETHER = 64
+MOST_MOMENTS = 4_000_000  # of all of them, of 8 bytes: with a million bars they are fewer
 CASH, HELD, SIZE, COST, FEES, PEAK = range(6)
 ACCOUNT = 6
 START, DECIDED, FLIP = range(3)
 
 # Extremes of a price path are kept for 1, 2, 4, ... sessions, up to 2**(LEVELS - 1).
 LEVELS = 7
+
+# The bytes of a path for each session.
+PATH_BYTES = 8 * (6 + 4 * LEVELS)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -464,13 +468,14 @@ def crossovers(
         Zeros, combinations x :data:`SUMS`.
     """
     sessions, room = len(marks), (len(marks) + 63) // 64 * 64
-    leads, moments = np.zeros(room, dtype=np.uint8), np.empty((TOGETHER, room + 8), dtype=np.int64)
-    counts, open_ = np.empty(TOGETHER, dtype=np.int64), np.empty(TOGETHER, dtype=np.int64)
-    accounts, places = np.empty((TOGETHER, ACCOUNT)), np.empty((TOGETHER, 3), dtype=np.int64)
+    together = max(1, min(TOGETHER, MOST_MOMENTS // room))
+    leads, moments = np.zeros(room, dtype=np.uint8), np.empty((together, room + 8), dtype=np.int64)
+    counts, open_ = np.empty(together, dtype=np.int64), np.empty(together, dtype=np.int64)
+    accounts, places = np.empty((together, ACCOUNT)), np.empty((together, 3), dtype=np.int64)
     traded_on = ~np.isnan(closes)
     whole, lowest, wanted = due.all() and traded_on.all(), marks.min(), weight * (1.0 - rules.buffer)
-    for first in range(0, len(fast), TOGETHER):
-        many = min(TOGETHER, len(fast) - first)
+    for first in range(0, len(fast), together):
+        many = min(together, len(fast) - first)
         for row in range(many):
             _compare(averages[fast[first + row]], averages[slow[first + row]], 1.0 + noise, leads)
             counts[row] = _moments(leads, moments[row])

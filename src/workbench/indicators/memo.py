@@ -33,14 +33,19 @@ def remembering(frames: Iterable[pd.DataFrame], most_bytes: int = _MOST_BYTES) -
 
 def remembered(indicator: F) -> F:
     """Let an indicator that returns a frame take part."""
-    names = list(inspect.signature(indicator).parameters)
+    signature = inspect.signature(indicator)
+    count = len(signature.parameters)
 
     @wraps(indicator)
     def call(*arguments: Any, **named: Any) -> Any:
         memo = _active.get()
         if memo is None:
             return indicator(*arguments, **named)
-        return memo.get(indicator, {**dict(zip(names, arguments, strict=False)), **named})
+        if named or len(arguments) != count:
+            bound = signature.bind(*arguments, **named)
+            bound.apply_defaults()
+            arguments = bound.args
+        return memo.get(indicator, arguments)
 
     return cast(F, call)
 
@@ -51,26 +56,27 @@ class _Memo:
         self._most_bytes, self._bytes = most_bytes, 0
         self._known: OrderedDict[object, pd.DataFrame] = OrderedDict()
 
-    def get(self, indicator: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    def get(self, indicator: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         key = self._key(indicator, arguments)
         if key is None:
-            return indicator(**arguments)
+            return indicator(*arguments)
         found = self._known.get(key)
         if found is None:
-            found = indicator(**arguments)
+            found = indicator(*arguments)
             self._keep(key, found)
         else:
             self._known.move_to_end(key)
         return found.copy()
 
-    def _key(self, indicator: Callable[..., Any], arguments: dict[str, Any]) -> object:
+    def _key(self, indicator: Callable[..., Any], arguments: tuple[Any, ...]) -> object:
         """None where something is asked for that is not of these frames."""
         parts: list[object] = [indicator]
-        for name, value in arguments.items():
-            if isinstance(value, int | float):
-                parts.append((name, type(value), value))
+        for value in arguments:
+            kind = type(value)
+            if kind is int or kind is float or kind is bool:  # equal ones of other types are not the same
+                parts += kind, value
             elif id(value) in self._frames:
-                parts.append((name, "frame", id(value)))
+                parts.append(id(value))
             else:
                 return None
         return tuple(parts)

@@ -30,7 +30,7 @@ def test_curves_begin_at_one_and_end_where_the_equity_ends() -> None:
     figure = charts.equity_lines({"mine": equity}, title="t", split="2012-01-03", shade=fan)
     line = figure.data[-1]
     assert (line.name, line.y[0], line.y[-1]) == ("mine", 1.0, pytest.approx(np.e, abs=1e-4))
-    assert len(line.x) <= 700
+    assert len(line.x) <= 500
     assert pd.Timestamp(line.x[-1]) == days[-1]
     assert figure.layout.yaxis.type == "log"
     assert pd.Timestamp(figure.layout.shapes[0].x0) == pd.Timestamp("2012-01-03")

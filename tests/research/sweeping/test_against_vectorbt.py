@@ -148,6 +148,29 @@ def test_target_weights_on_random_prices(symbols: int, gaps: float, style: str) 
         same(row, vectorbt_of(strategy.weights(bars), bars, fill=fill, **told))
 
 
+@pytest.mark.parametrize("parts", [(0.0, 0.4), (0.0, 1.0), (0.2, 0.7)])
+@pytest.mark.parametrize("fill", ["next_open", "close"])
+def test_one_symbol_in_and_out_or_more_and_less_of_it(fill: str, parts: tuple[float, float]) -> None:
+    bars = random_bars(5, 1, sessions=400)
+
+    class Switched(Strategy):
+        """One part of equity or the other, for some sessions each."""
+
+        seed: int
+
+        def weights(self, bars: Bars) -> pd.DataFrame:
+            drawn = np.cumsum(np.random.default_rng(self.seed).normal(0, 1, bars.close.shape), axis=0) > 0
+            return pd.DataFrame(np.where(drawn, *reversed(parts)), index=bars.close.index, columns=bars.close.columns)
+
+    assumptions = Assumptions(**{**PLAIN, "commission_bps": 10.0, "fill": fill, "rebalance": "on_change"})
+    swept = sweep(Switched, {"seed": range(3)}, bars, assumptions=assumptions)
+    assert swept.table["trades"].min() > 3
+    for seed, row in swept.table.iterrows():
+        weights = Switched(seed=seed).weights(bars)
+        changed = weights.where(weights != weights.shift(fill_value=0.0))  # NaN leaves the position alone
+        same(row, vectorbt_of(changed, bars, fill=fill, fees=0.001))
+
+
 def test_whole_shares_of_positions_entered_and_left(sample: Any) -> None:
     bars = sample.split
     strategy = Noise(seed=3, style="all in, all out")

@@ -17,6 +17,7 @@ from workbench.clock import ManualClock
 from workbench.data.bars import FIELDS, Bars
 from workbench.errors import ConfigError, DataError, ParameterError
 from workbench.research import Assumptions, TrialLedger, sweep
+from workbench.research.sweeping import jobs
 from workbench.research.sweeping.grid import grid_of
 from workbench.research.sweeping.running import chunks_of, missing
 from workbench.strategies.base import Strategy
@@ -158,10 +159,9 @@ CONVENTIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("missing", [(), (40, 41, 120)], ids=["whole", "gaps"])
-def test_crossovers_order_by_order_equal_the_strategy_session_by_session(walk: Bars, missing: tuple[int, ...]) -> None:
-    class Ordinary(MovingAverageCrossover):
-        """The same strategy, for which there is no loop of its own."""
-
+def test_crossovers_order_by_order_equal_the_strategy_session_by_session(
+    walk: Bars, missing: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     bars, grid = walk.select(["A"]), {"fast": [1, 3, 5, 8, 20], "slow": [5, 21, 60]}
     frames = {name: getattr(bars, name).copy() for name in FIELDS}
     for frame in frames.values():
@@ -172,41 +172,39 @@ def test_crossovers_order_by_order_equal_the_strategy_session_by_session(walk: B
     for assumed in CONVENTIONS:
         assumptions = Assumptions(**{**costs, **assumed})
         how = {"start": date(2013, 2, 11), "assumptions": assumptions, "progress": False}
-        fast, slow = sweep(MovingAverageCrossover, grid, bars, **how), sweep(Ordinary, grid, bars, **how)
-        traded.append(fast.table["trades"].sum())
-        pd.testing.assert_frame_equal(fast.table, slow.table, rtol=1e-9, atol=1e-12)
+        traded.append(same_in_three_ways(grid, bars, monkeypatch, **how)["trades"].sum())
     assert sorted(traded)[2] > 20
 
 
-def test_a_price_that_explodes_costs_no_digit_of_what_did_not_hold_it() -> None:
+def test_a_price_that_explodes_costs_no_digit_of_what_did_not_hold_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(11)
+    walk = 20.0 * np.exp(np.cumsum(rng.normal(0.001, 0.02, 900)))
+    walk[450:453] *= 1e8  # squares of returns to 1e16: sums less sums of doubles would keep no digit of the rest
+    frame = pd.DataFrame({"A": walk}, index=pd.bdate_range("2013-01-02", periods=900, name="session"))
+    bars = Bars(**dict.fromkeys(FIELDS, frame), adjustment="total", snapshot=5)
+    all_in = Assumptions(
+        commission_min_usd=0, commission_per_share_usd=0, commission_bps=10, slippage_bps=0, cash_buffer=0, lot=None,
+        min_trade_value_usd=0, tolerance=0, buys="within_cash", fill="close", rebalance="on_change",
+    )  # fmt: skip
+    grid = {"fast": range(1, 12), "slow": [*range(2, 10), 120, 300, 400]}
+    table = same_in_three_ways(grid, bars, monkeypatch, assumptions=all_in, progress=False)
+    assert len(table) > 64  # more than go side by side
+    assert 0 < (table["flag"] == "").sum() < len(table)
+
+
+def same_in_three_ways(grid: Any, bars: Bars, monkeypatch: pytest.MonkeyPatch, **how: Any) -> pd.DataFrame:
+    """The table of the crossover's own loop, of its weights order by order, and of its weights session by session."""
+
     class Ordinary(MovingAverageCrossover):
         """The same strategy, for which there is no loop of its own."""
 
-    rng = np.random.default_rng(11)
-    walk = 20.0 * np.exp(np.cumsum(rng.normal(0.0, 0.02, 900)))
-    walk[400:403] *= 1e8  # squares of returns to 1e16: sums less sums of doubles would keep no digit of the rest
-    index = pd.bdate_range("2013-01-02", periods=900, name="session")
-    frame = pd.DataFrame({"A": walk}, index=index)
-    bars, grid = (
-        Bars(**dict.fromkeys(FIELDS, frame), adjustment="total", snapshot=5),
-        {"fast": range(1, 12), "slow": range(2, 14)},
-    )
-    free = {"commission_min_usd": 0, "commission_per_share_usd": 0, "slippage_bps": 0, "cash_buffer": 0, "lot": None}
-    all_in = Assumptions(
-        **free,
-        min_trade_value_usd=0,
-        tolerance=0,
-        commission_bps=10,
-        buys="within_cash",
-        fill="close",
-        rebalance="on_change",
-    )
-    fast, slow = (
-        sweep(kind, grid, bars, assumptions=all_in, progress=False) for kind in (MovingAverageCrossover, Ordinary)
-    )
-    assert len(fast) > 64
-    assert 0 < (fast.table["flag"] == "").sum() < len(fast)
-    pd.testing.assert_frame_equal(fast.table, slow.table, rtol=1e-9, atol=1e-12)
+    fast, orders = sweep(MovingAverageCrossover, grid, bars, **how), sweep(Ordinary, grid, bars, **how)
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "_order_by_order", lambda *_: False)
+        sessions = sweep(Ordinary, grid, bars, **how)
+    for made in (fast, orders):
+        pd.testing.assert_frame_equal(made.table, sessions.table, rtol=1e-9, atol=1e-12)
+    return fast.table
 
 
 # ---- the grid ----------------------------------------------------------------------------------------

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 BLUE, RED, GRAY, GREEN = "#4269d0", "#d1495b", "#9aa0a6", "#2a8f5b"
 _HEIGHT = 380
 _MOST_POINTS = 1_500  # of a cloud of splits
-_LONGEST_CURVE = 700  # points; more are not seen on a screen and only make the notebook large
+_LONGEST_CURVE = 500  # points; more are not seen on a screen and only make the notebook large
+# What these charts use of plotly's white template: a figure carries its template whole wherever it is stored.
+_USED = ("colorway", "font", "hoverlabel", "paper_bgcolor", "plot_bgcolor", "coloraxis", "xaxis", "yaxis", "title")
 
 
 def equity_lines(
@@ -79,7 +81,7 @@ def heat_maps(
             figure.add_shape(type="rect", line={"color": "white", "width": 3}, row=1, col=number, **frame)
     figure.update_yaxes(title=str(next(iter(tables.values())).index.name), type="category", row=1, col=1)
     bar = {"colorscale": "Viridis", "colorbar": {"title": unit}}
-    return figure.update_layout(template="plotly_white", height=_HEIGHT, coloraxis=bar, margin={"t": 50, "b": 40})
+    return figure.update_layout(template=_white(), height=_HEIGHT, coloraxis=bar, margin={"t": 50, "b": 40})
 
 
 def plateau_map(made: Plateau) -> go.Figure:
@@ -178,7 +180,7 @@ def overfitting_charts(made: BacktestOverfitting, *, sessions_per_year: int = 25
     figure.update_yaxes(title="splits", row=1, col=1)
     figure.update_xaxes(title="in sample", row=1, col=2)
     figure.update_yaxes(title="out of sample", row=1, col=2)
-    return figure.update_layout(template="plotly_white", height=_HEIGHT, margin={"t": 50, "b": 40})
+    return figure.update_layout(template=_white(), height=_HEIGHT, margin={"t": 50, "b": 40})
 
 
 def stress_charts(costs: pd.DataFrame, delays: pd.DataFrame) -> go.Figure:
@@ -194,7 +196,7 @@ def stress_charts(costs: pd.DataFrame, delays: pd.DataFrame) -> go.Figure:
         figure.add_trace(line, 1, number)
         figure.update_xaxes(title=what, row=1, col=number)
     figure.update_yaxes(title="Sharpe ratio, a year", rangemode="tozero", row=1, col=1)
-    return figure.update_layout(template="plotly_white", height=_HEIGHT - 60, margin={"t": 50, "b": 40})
+    return figure.update_layout(template=_white(), height=_HEIGHT - 60, margin={"t": 50, "b": 40})
 
 
 def _figure(title: str, unit: str) -> go.Figure:
@@ -202,10 +204,18 @@ def _figure(title: str, unit: str) -> go.Figure:
 
     figure = go.Figure()
     figure.update_layout(
-        template="plotly_white", title=title, height=_HEIGHT, hovermode="x unified", margin={"t": 60, "b": 40},
+        template=_white(), title=title, height=_HEIGHT, hovermode="x unified", margin={"t": 60, "b": 40},
         legend={"orientation": "h", "y": 1.08, "x": 1, "xanchor": "right"},
     )  # fmt: skip
     return figure.update_yaxes(title=unit)
+
+
+def _white() -> go.layout.Template:
+    import plotly.graph_objects as go
+    import plotly.io as pio
+
+    whole = pio.templates["plotly_white"].layout
+    return go.layout.Template(layout={name: whole[name] for name in _USED})
 
 
 def _thinned(curve: pd.Series[float]) -> pd.Series[float]:

@@ -14,7 +14,7 @@ from workbench.errors import DataError
 from workbench.indicators.memo import remembering
 from workbench.research.inputs import WEIGHT_DECIMALS
 from workbench.research.sweeping.grid import Grid, Numbers, words
-from workbench.research.sweeping.kernels import SUMS, Path, Rules
+from workbench.research.sweeping.kernels import PATH_BYTES, SUMS, Path, Rules
 from workbench.research.sweeping.window import Array, Window
 from workbench.strategies.base import Strategy
 from workbench.strategies.moving_average import NOISE, MovingAverageCrossover
@@ -22,6 +22,7 @@ from workbench.strategies.moving_average import NOISE, MovingAverageCrossover
 _CROSSOVERS_IN_CHUNK = 512
 _CELLS_IN_CHUNK = 2_000_000  # of sessions x symbols x combinations: some tenths of a second
 _AVERAGES_BYTES = 1 << 30
+_MOST_PATH_BYTES = 1 << 27
 
 
 class Job(Protocol):
@@ -43,29 +44,38 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class StrategyJob:
-    """Any strategy: weights in Python, everything after them compiled. One combination's weights are in memory."""
+    """Any strategy: weights in Python, everything after them compiled. One combination's weights are in memory.
+
+    ``path`` is that of the only symbol, if what is held or not can be simulated order by order.
+    """
 
     grid: Grid
     window: Window
     rules: Rules
     chunk: int
+    path: Path | None = None
 
     def run(self, numbers: Numbers) -> Array:
-        from workbench.research.sweeping.kernels import simulate
+        from workbench.research.sweeping.kernels import in_and_out, simulate
 
-        window = self.window
+        window, rules, path, limit = self.window, self.rules, self.path, _limit(self.window)
         sums = np.zeros((len(numbers), SUMS))
-        traded_on = ~np.isnan(window.closes)
+        traded_on, prices, marks = ~np.isnan(window.closes), window.prices[:, 0], window.marks[:, 0]
         with remembering(getattr(window.signals, name) for name in FIELDS):
             for row, strategy in enumerate(self.grid.strategies(numbers)):
-                weights = weights_of(strategy, window, whole_shares=self.rules.lot > 0.0)
-                simulate(
-                    weights, window.prices, window.marks, traded_on, window.due, window.lag, self.rules, sums[row]
-                )  # fmt: skip
+                weights = weights_of(strategy, window, whole_shares=rules.lot > 0.0)
+                if path is not None and in_and_out(
+                    weights, prices, marks, limit, window.lag, path, rules, sums[row : row + 1]
+                ):
+                    continue
+                sums[row] = 0.0
+                check_weights(strategy, weights, window)
+                simulate(weights, window.prices, window.marks, traded_on, window.due, window.lag, rules, sums[row])
         return sums
 
     def writable(self) -> StrategyJob:
-        return replace(self, window=self.window.writable())
+        path = None if self.path is None else Path(*(np.require(array, requirements="W") for array in self.path))
+        return replace(self, window=self.window.writable(), path=path)
 
 
 @dataclass(frozen=True)
@@ -123,9 +133,12 @@ def load_loops(grid: Grid, window: Window, rules: Rules) -> None:
         path = _path(column, rules)
         crossovers(one, first, first, NOISE, 1.0, column, column, column, flags, 1, path, rules, sums)
     else:
-        from workbench.research.sweeping.kernels import first_fault, simulate
+        from workbench.research.sweeping.kernels import first_fault, in_and_out, simulate
 
         first_fault(one, one, 1.0)
+        if _order_by_order(window, rules):
+            path = _path(one[:, 0], rules)
+            in_and_out(one, one[:, 0], one[:, 0], 1.0, 1, path, rules, np.zeros((1, SUMS)))
         simulate(one, one, one, one > 0.0, flags, 1, rules, np.zeros(SUMS))
 
 
@@ -140,23 +153,22 @@ def job_of(grid: Grid, window: Window, rules: Rules) -> Job:
     if _is_crossover(grid, window):
         widths = np.unique([*_used(grid, "fast"), *_used(grid, "slow")]).astype(np.int64)
         _check_warm_up(grid, window, int(widths[-1]), "slow")
-        if widths.size * len(window.sessions) * 8 <= _AVERAGES_BYTES:
-            path = _path(window.marks[:, 0], rules)
-            return CrossoverJob(grid, window, rules, widths, _averages(window, widths), path)
+        if (widths.size * 8 + PATH_BYTES) * len(window.sessions) <= _AVERAGES_BYTES:
+            averages, followed = _averages(window, widths), _path(window.marks[:, 0], rules)
+            return CrossoverJob(grid, window, rules, widths, averages, followed)
     cells = window.closes.size
-    return StrategyJob(grid, window, rules, chunk=int(np.clip(_CELLS_IN_CHUNK // cells, 1, 1024)))
+    path = _path(window.marks[:, 0], rules) if _order_by_order(window, rules) else None
+    return StrategyJob(grid, window, rules, chunk=int(np.clip(_CELLS_IN_CHUNK // cells, 1, 1024)), path=path)
 
 
 def weights_of(strategy: Strategy, window: Window, *, whole_shares: bool) -> Array:
-    """The weights of a strategy in the window, checked; rounded to 9 decimals where shares are whole.
+    """The weights of a strategy in the window, rounded to 9 decimals where shares are whole.
 
     Raises
     ------
     DataError
-        If the bars are too few, or a weight cannot be traded; names strategy, symbol and session.
+        If the bars are too few, or the weights are of other sessions or symbols.
     """
-    from workbench.research.sweeping.kernels import first_fault
-
     if strategy.warm_up_sessions > len(window.signals):
         raise DataError(_too_few(repr(strategy), strategy.warm_up_sessions, window))
     frame = strategy.weights(window.signals)
@@ -171,10 +183,35 @@ def weights_of(strategy: Strategy, window: Window, *, whole_shares: bool) -> Arr
     weights = np.ascontiguousarray(frame.to_numpy(dtype=float)[-rows:])
     if whole_shares:
         weights = np.round(weights, WEIGHT_DECIMALS)
-    fault, row, column = first_fault(weights, window.closes, 1.0 + len(window.symbols) * 10.0**-WEIGHT_DECIMALS)
+    return weights
+
+
+def check_weights(strategy: Strategy, weights: Array, window: Window) -> None:
+    """See that weights can be traded.
+
+    Raises
+    ------
+    DataError
+        If one cannot; names strategy, symbol and session.
+    """
+    from workbench.research.sweeping.kernels import first_fault
+
+    fault, row, column = first_fault(weights, window.closes, _limit(window))
     if fault:
         raise DataError(_fault(fault, repr(strategy), weights, window, row, column))
-    return weights
+
+
+def _limit(window: Window) -> float:
+    """The highest sum of weights that is all there is, but for their last decimal."""
+    return 1.0 + len(window.symbols) * 10.0**-WEIGHT_DECIMALS
+
+
+def _order_by_order(window: Window, rules: Rules) -> bool:
+    """Whether an account of one symbol may be taken from order to order: no gain where every session has an order."""
+    seldom = rules.on_change > 0.0 or rules.tolerance > 0.0 or rules.min_value > 0.0
+    whole = bool(window.due.all()) and not np.isnan(window.closes).any()
+    small = PATH_BYTES * len(window.sessions) <= _MOST_PATH_BYTES
+    return len(window.symbols) == 1 and whole and seldom and small
 
 
 def _is_crossover(grid: Grid, window: Window) -> bool:

@@ -34,12 +34,16 @@ SUMS = 11
 # Combinations that go from order to order side by side, so that the processor works on several at once, and what is
 # kept of each meanwhile: cash in USD, shares, and shares, cost and fees of what is open of the trade; where it is.
 TOGETHER = 64
+MOST_MOMENTS = 4_000_000  # of all of them, of 8 bytes: with a million bars they are fewer
 CASH, HELD, SIZE, COST, FEES, PEAK = range(6)
 ACCOUNT = 6
 START, DECIDED, FLIP = range(3)
 
 # Extremes of a price path are kept for 1, 2, 4, ... sessions, up to 2**(LEVELS - 1).
 LEVELS = 7
+
+# The bytes of a path for each session.
+PATH_BYTES = 8 * (6 + 4 * LEVELS)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -464,13 +468,14 @@ def crossovers(
         Zeros, combinations x :data:`SUMS`.
     """
     sessions, room = len(marks), (len(marks) + 63) // 64 * 64
-    leads, moments = np.zeros(room, dtype=np.uint8), np.empty((TOGETHER, room + 8), dtype=np.int64)
-    counts, open_ = np.empty(TOGETHER, dtype=np.int64), np.empty(TOGETHER, dtype=np.int64)
-    accounts, places = np.empty((TOGETHER, ACCOUNT)), np.empty((TOGETHER, 3), dtype=np.int64)
+    together = max(1, min(TOGETHER, MOST_MOMENTS // room))
+    leads, moments = np.zeros(room, dtype=np.uint8), np.empty((together, room + 8), dtype=np.int64)
+    counts, open_ = np.empty(together, dtype=np.int64), np.empty(together, dtype=np.int64)
+    accounts, places = np.empty((together, ACCOUNT)), np.empty((together, 3), dtype=np.int64)
     traded_on = ~np.isnan(closes)
     whole, lowest, wanted = due.all() and traded_on.all(), marks.min(), weight * (1.0 - rules.buffer)
-    for first in range(0, len(fast), TOGETHER):
-        many = min(TOGETHER, len(fast) - first)
+    for first in range(0, len(fast), together):
+        many = min(together, len(fast) - first)
         for row in range(many):
             _compare(averages[fast[first + row]], averages[slow[first + row]], 1.0 + noise, leads)
             counts[row] = _moments(leads, moments[row])
@@ -491,6 +496,55 @@ def crossovers(
                 weights, prices.reshape(-1, 1), marks.reshape(-1, 1), traded_on.reshape(-1, 1), due, lag, rules,
                 sums[first + row],
             )  # fmt: skip
+
+
+@compiled
+def in_and_out(weights, prices, marks, limit: float, lag: int, path: Path, rules: Rules, sums) -> bool:
+    """Simulate weights of one symbol that are nothing or one number, order by order; False if they are not.
+
+    Parameters
+    ----------
+    weights
+        Sessions x 1, not checked.
+    prices, marks
+        By session, as in :func:`simulate`: there is a close in every session, and targets are acted on in all.
+    limit
+        The highest weight that can be traded.
+    path
+        The path of ``marks``.
+    sums
+        Of no use if False is returned.
+    """
+    sessions, weight = len(marks), 0.0
+    for now in range(sessions):
+        if weights[now, 0] != 0.0:
+            weight = weights[now, 0]
+            break
+    leads = np.zeros((sessions + 63) // 64 * 64, dtype=np.uint8)
+    if not 0.0 <= weight <= limit or _others(weights, weight, leads) > 0:
+        return False
+    moments, counts = np.empty((1, len(leads) + 8), dtype=np.int64), np.zeros(1, dtype=np.int64)
+    accounts, places = np.empty((1, ACCOUNT)), np.empty((1, 3), dtype=np.int64)
+    counts[0] = _moments(leads, moments[0])
+    _open(accounts[0], places[0], rules.capital, sums[0])
+    wanted, open_ = weight * (1.0 - rules.buffer), np.zeros(1, dtype=np.int64)
+    _go(open_, 1, 0, moments, counts, wanted, prices, marks, path, marks.min(), lag, rules, accounts, places, sums)
+    if places[0, START] == sessions:
+        _close(sums[0], sessions)
+        return True
+    return False
+
+
+@compiled
+def _others(weights, weight: float, leads) -> int:
+    """Write whether there is a weight, by session; return how many are neither zero nor ``weight``."""
+    others = 0
+    for now in range(len(weights)):
+        value = weights[now, 0]
+        leads[now] = value != 0.0
+        others += (value != 0.0) & (value != weight)
+    leads[len(weights) :] = leads[len(weights) - 1]
+    return others
 
 
 @compiled

@@ -1,6 +1,6 @@
 """How good are the quality rules? Every fault is put into clean real and made-up markets; precision and recall by rule.
 
-    python benchmarks/judge_quality.py [--seed N] [--repeats N] [--misses]
+    python benchmarks/judge_quality.py [--seed N] [--repeats N] [--misses] [--markets scenes]
 
 A fault counts as found if its rule tells of the symbol and a session within the fault. A finding of a rule counts as
 false if it was not put there: what the clean markets are told of, crashes, halts, real splits and dividends, listings
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from quality_markets import Columns, Market, daily, minutes, sample
+from quality_scenes import scenes
 
 from workbench.data.dataset import FIELDS
 from workbench.data.quality import RULES, check
@@ -41,11 +42,12 @@ Injector = Callable[[Rng, Market, str], "tuple[np.datetime64, np.datetime64] | N
 
 def _place(rng: Rng, columns: Columns, margin: int = 40) -> int | None:
     size = len(columns["at"])
-    return None if size < 3 * margin else int(rng.integers(margin, size - margin))
+    margin = min(margin, size // 4)
+    return None if margin < 7 else int(rng.integers(margin, size - margin))
 
 
 def _span(columns: Columns, first: int, stop: int) -> tuple[np.datetime64, np.datetime64]:
-    return columns["at"][first], columns["at"][stop - 1]
+    return columns["at"][first], columns["at"][min(stop, len(columns["at"])) - 1]
 
 
 def _drop(columns: Columns, gone: np.ndarray) -> None:
@@ -87,6 +89,8 @@ def extra_day(rng: Rng, market: Market, symbol: str):
 def extra_minute(rng: Rng, market: Market, symbol: str):
     columns = market.bars[symbol]
     last = np.flatnonzero(np.diff(columns["at"]) > np.timedelta64(6, "h"))
+    if not len(last):  # it trades around the clock
+        return None
     place = int(rng.choice(last))
     at = columns["at"][place] + np.timedelta64(int(rng.integers(5, 60)), "m")
     _insert(columns, place, at)
@@ -327,7 +331,7 @@ def special_moved(rng: Rng, market: Market, symbol: str):
 def reuse(rng: Rng, market: Market, symbol: str):
     columns = market.bars[symbol]
     place = _place(rng, columns, 60)
-    if place is None:
+    if place is None or place < 50:
         return None
     gone = np.zeros(len(columns["at"]), dtype=bool)
     gone[place - 30 : place] = True
@@ -341,7 +345,7 @@ def reuse(rng: Rng, market: Market, symbol: str):
 def dropped(rng: Rng, market: Market, symbol: str):
     columns = market.bars[symbol]
     ends = max(bars["at"][-1] for bars in market.bars.values())
-    if columns["at"][-1] != ends:
+    if columns["at"][-1] != ends or len(market.bars) == 1 or len(columns["at"]) < 50:
         return None
     place = len(columns["at"]) - int(rng.integers(3, 40))
     span = _span(columns, place, len(columns["at"]))
@@ -363,7 +367,7 @@ def hours_off(rng: Rng, market: Market, symbol: str):
 def days_off(rng: Rng, market: Market, symbol: str):
     columns = market.bars[symbol]
     size = len(columns["at"])
-    if size < 200:
+    if size < 200 or market.calendar.name == "24/7":
         return None
     first, stop = (0, size) if rng.random() < 0.5 else (size // 2, size)
     columns["at"][first:stop] -= np.timedelta64(1, "D")
@@ -441,6 +445,11 @@ def markets(seed: int) -> list[Market]:
     ]
 
 
+def _chosen(which: str, seed: int) -> list[Market]:
+    chosen = markets(seed) if which != "scenes" else []
+    return chosen if which == "markets" else [*chosen, *scenes(seed)]
+
+
 def judge(market: Market, most: int | None = None) -> list[Finding]:
     """Every finding on a market."""
     with warnings.catch_warnings():
@@ -477,14 +486,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--misses", action="store_true")
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="faults whose name has this")
+    parser.add_argument("--markets", choices=("all", "markets", "scenes"), default="all")
+    parser.add_argument("--where", default="", help="markets whose name has this")
     asked = parser.parse_args()
     table: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(3, dtype=int))
     false: dict[str, int] = defaultdict(int)
     bars = 0
     for repeat in range(asked.repeats):
         rng = np.random.default_rng((asked.seed, repeat))
-        for market in markets(asked.seed + repeat):
+        for market in _chosen(asked.markets, asked.seed + repeat):
+            if asked.where not in market.name:
+                continue
             clean = {(f.rule, f.symbol, f.at, f.field) for f in judge(market)}
             bars += sum(len(columns["at"]) for columns in market.bars.values())
             for rule, symbol, at, field in sorted(clean, key=str):

@@ -45,7 +45,7 @@ def _values(frame: pd.DataFrame) -> Findings:
     bars = frame[good]
     ends = bars[["open", "close"]]
     disorder = (bars["high"] < ends.max(axis=1)) | (bars["low"] > ends.min(axis=1))
-    absurd = (bars["high"] > 1e7) | (bars["low"] < 1e-5) | (bars["high"] > 20 * bars["low"])
+    absurd = (bars["high"] > 1e7) | (bars["low"] < 1e-9) | (bars["high"] > 20 * bars["low"])
     before = frame["close"].groupby(frame["symbol"]).shift().fillna(frame["open"])
     flat = (frame["high"] == frame["low"]) & (frame["close"] == before)
     untraded = good & (frame["volume"] == 0) & ~flat
@@ -93,9 +93,13 @@ def _stale(good: pd.DataFrame) -> Findings:
         sizes = repeats.groupby(run).agg(["first", "size"])
         starts = (~run.duplicated()).to_numpy().nonzero()[0]
         long = (sizes["first"] & (sizes["size"] >= 3)).to_numpy()
+        blocks = repeats.to_numpy()[: len(repeats) // 60 * 60].reshape(-1, 60).mean(axis=1)
+        quiet = np.quantile(blocks, 0.9) if len(blocks) >= 8 else 0.0
         for place, size in zip(starts[long], sizes["size"].to_numpy()[long], strict=True):
-            near = repeats.iloc[max(0, place - 60) : place].sum() + repeats.iloc[place + size : place + size + 60].sum()
-            usual = max(0.02, (repeats.sum() - size) / len(repeats), near / 120)
+            near = pd.concat([repeats.iloc[max(0, place - 60) : place], repeats.iloc[place + size : place + size + 60]])
+            others = (repeats.sum() - size) / (len(repeats) - size)
+            share = max(others, near.mean(), quiet)
+            usual = max(0.02, share, np.exp(-(np.pi**3) / 4 * (1 - share) ** 2))
             if len(repeats) * usual**size < 1e-3:
                 found.add(("stale_run", str(symbol), bars.loc[repeats.index[place], "at"]))
     return found
@@ -119,7 +123,7 @@ def _outliers(good: pd.DataFrame) -> Findings:
             before = close.loc[:at, others].iloc[-2]
             reach = high.loc[at, others] if off > 0 else low.loc[at, others]
             moved = np.maximum(wide.loc[at, others] * np.sign(off), np.log(reach / before) * np.sign(off))
-            along = (moved > np.maximum(3 * scale[others], 0.25 * abs(off))).sum()
+            along = (moved > np.maximum(3 * scale[others], min(0.25 * abs(off), 0.08))).sum()
             if not (along >= 2 and along >= 0.25 * len(others)):
                 found.add(("outlier", str(symbol), at))
     return found
@@ -133,26 +137,29 @@ def _candidates(bars: pd.DataFrame, scale: float) -> list[tuple[pd.Timestamp, fl
     at_open = log_open.shift(-1) - log_close
     close = (size > floor) & (move * out < 0) & ((move + out).abs() <= 0.35 * size)
     close &= (move + at_open).abs() <= 0.5 * size
-    made += [(row, float(move[row]), float(size[row]), 0.0) for row in np.flatnonzero(close)]
+    made += [(row, float(move[row]), float(size[row]), "close") for row in np.flatnonzero(close)]
     gap = log_open - log_close.shift()
     opened = (gap.abs() > floor) & (move.abs() <= 0.35 * gap.abs()) & (bars.index < len(bars) - 1)
     middle = 0.5 * (log_open + log_close)
     beyond = np.where(gap > 0, np.log(bars["low"]) > middle, np.log(bars["high"]) < middle)
-    made += [(row, float(gap[row]), abs(float(gap[row])), 0.0) for row in np.flatnonzero(opened & ~beyond)]
-    for sign, reach in (
-        (1, bars["high"] / bars[["open", "close"]].max(axis=1)),
-        (-1, bars[["open", "close"]].min(axis=1) / bars["low"]),
+    made += [(row, float(gap[row]), abs(float(gap[row])), "open") for row in np.flatnonzero(opened & ~beyond)]
+    for sign, name, reach in (
+        (1, "high", bars["high"] / bars[["open", "close"]].max(axis=1)),
+        (-1, "low", bars[["open", "close"]].min(axis=1) / bars["low"]),
     ):
         for row in np.flatnonzero(reach > 1 + max(0.008, 4 * scale)):
             around = reach.iloc[max(0, row - 30) : row + 31].drop(row)
             wick = float(np.log(reach[row]))
             if wick > 2.5 * np.log(around.max()) and wick > 2 * abs(float(move[row])):
-                made.append((row, sign * wick, wick, 0.0))
+                made.append((row, sign * wick, wick, name))
     kept = []
-    for row, off, reached, _ in made:
+    for row, off, reached, name in made:
         near = pd.concat([move.iloc[max(1, row - 30) : row], move.iloc[row + 2 : row + 32]]).abs()
         volume = pd.concat([bars["volume"].iloc[max(0, row - 30) : row], bars["volume"].iloc[row + 2 : row + 32]])
         ordinary = not bars["volume"][row] > 4 * volume.median()
-        if reached > 8 * max(1.4826 * near.median(), 0.5 * scale) and ordinary:
+        steps = bars["close"].iloc[max(0, row - 30) : row + 31].diff().abs()
+        distance = bars[name][row] * abs(1 - np.exp(-off))
+        far = distance > 3.5 * steps[steps > 0].min() or not (steps > 0).any()
+        if reached > 8 * max(1.4826 * near.median(), 0.5 * scale) and ordinary and far:
             kept.append((bars["at"][row], off))
     return kept

@@ -57,7 +57,7 @@ class Venue:
 
     def stop(self) -> int:
         self.process.terminate()
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=60)
         return self.process.returncode
 
 

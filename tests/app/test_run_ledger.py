@@ -71,7 +71,7 @@ def wait_for(file: Path, process: subprocess.Popen[str]) -> str:
 def is_gone(pid: int) -> bool:
     """Whether a process ends within a while."""
     try:
-        psutil.Process(pid).wait(timeout=30)
+        psutil.Process(pid).wait(timeout=60)
     except psutil.NoSuchProcess:
         return True
     return not psutil.pid_exists(pid)

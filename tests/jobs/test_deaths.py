@@ -402,7 +402,7 @@ def test_a_signal_to_the_papermill_command(
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
     wait_for((scene.folder / "begun").exists)
     process.send_signal(number)
-    assert process.wait(30) == code
+    assert process.wait(60) == code
     assert (scene.folder / "cleaned").exists()
     assert scene.statuses() == ["completed", "failed", "pending"]
     assert scene.living() == []

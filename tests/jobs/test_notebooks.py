@@ -7,6 +7,7 @@ import shutil
 
 import nbformat
 import pytest
+from nbconvert.exporters import HTMLExporter
 
 from workbench.errors import JobError
 from workbench.jobs.engine import execute
@@ -52,3 +53,19 @@ def test_a_progress_bar_is_one_line_on_the_page(tmp_path):
     text = to_html(tmp_path / "bar.ipynb").read_text(encoding="utf-8")
     assert "100% done" in text
     assert "50% done" not in text
+
+
+def test_what_is_remembered_of_earlier_pages_makes_no_other_page(tmp_path):
+    source = "# %% sum\nx = {'a': 1}\nx"
+    cells = [nbformat.v4.new_code_cell(source), nbformat.v4.new_code_cell(source, metadata={"magics_language": "sql"})]
+    notebook = nbformat.v4.new_notebook(
+        cells=cells, metadata={"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
+    )
+    nbformat.write(notebook, tmp_path / "a.ipynb")
+    plain = HTMLExporter(template_name="lab")
+    for url in ("require_js_url", "mathjax_url", "jquery_url", "jupyter_widgets_base_url", "mermaid_js_url"):
+        setattr(plain, url, "")
+    written = nbformat.read(tmp_path / "a.ipynb", as_version=4)
+    expected, _ = plain.from_notebook_node(written, resources={"metadata": {"name": "a"}})
+    for _ in range(2):
+        assert to_html(tmp_path / "a.ipynb").read_text(encoding="utf-8") == expected

@@ -153,7 +153,7 @@ def test_a_kernel_that_dies_while_it_waits_is_replaced(runner: Runner, workbench
     for kernel in kernels():
         kernel.kill()
     (waiting,) = [thread for thread in threading.enumerate() if thread.name == "notebook"]
-    waiting.join(timeout=30)
+    waiting.join(timeout=60)
     outcome = runner.start(prepared)
     assert steps_of(workbench, outcome.run.run_id) == {"order": "ok", "look": "ok"}
 

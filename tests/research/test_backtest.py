@@ -413,6 +413,27 @@ def test_without_compounding_weights_are_fractions_of_the_capital(market: Any, s
     assert done.positions["A"].tolist() == [0, 1000, 1000, 500, 250]
 
 
+def test_shares_counted_at_the_fill_are_those_of_its_price_and_equity(market: Any, scripted: Any) -> None:
+    # 10000 buys 1000 at the close of 10, and 800 at the open of 12.5. Worth 25 each at the second order's open:
+    # half of 20000 is 400. At the closes of decision it would have been half of 800 x 20, 400 too, of 16000 / 20.
+    made = market({"A": [10, 12.5, 25, 25]}, {"A": [10, 20, 25, 25]})
+    weights = {"A": [1, 0.5, 0.5, 0.5]}
+    done = run(made, scripted, weights, replace(FREE, sizing="fill"))
+    assert done.fills[["quantity", "price"]].to_numpy().tolist() == [[800.0, 12.5], [400.0, 25.0]]
+    assert done.cash.tolist() == [10_000.0, 0.0, 10_000.0, 10_000.0]
+    assert any("counted at the price and equity of the fill" in flag for flag in done.flags)
+    usual = run(made, scripted, weights, FREE)
+    assert not any("counted" in flag for flag in usual.flags)
+    assert usual.fills["quantity"].iloc[0] == 1000.0
+
+
+def test_an_order_that_meets_no_price_expires_however_it_is_counted(market: Any, scripted: Any) -> None:
+    made = market({"A": [10, NAN, 12]}, {"A": [10, NAN, 12]})
+    done = run(made, scripted, {"A": [1, 0, 0]}, replace(FREE, sizing="fill"))
+    assert done.positions["A"].tolist() == [0, 0, 0]
+    assert done.orders["status"].tolist()[0] == "expired"
+
+
 def test_a_buy_is_cut_to_the_cash_there_is_if_told(market: Any, scripted: Any) -> None:
     # Decided on 10, opened at 12.5: 1000 shares would cost 12500, and 10000 pays for 799 of them and the fee of 7.99.
     made = market({"A": [10, 12.5, 12.5]}, {"A": [10, 12.5, 12.5]})
@@ -529,6 +550,10 @@ def test_a_symbol_with_two_columns_is_refused(market: Any, holder: Any) -> None:
         ({"lot": 0.0}, "assumption lot: must be above 0"),
         ({"max_volume_share": 1.5}, "assumption max_volume_share: is at most 1"),
         ({"impact": 0.1}, "assumption impact: needs max_volume_share"),
+        (
+            {"sizing": "fill", "target": "shares"},
+            "assumption sizing: 'fill' counts weights again, and shares are counted",
+        ),
         ({"compounding": "yes"}, "assumption compounding: must be true or false"),
         ({"borrow_rate": -0.1}, "assumption borrow_rate: must be a number of at least 0"),
         ({"slippage_bps": 9_000.0, "half_spread_bps": 2_000.0}, "slippage_bps and half_spread_bps below 10000"),

@@ -148,6 +148,7 @@ def test_three_engines_pay_out_a_delisted_position_or_keep_it(sample: Any, scrip
         ({"lot": None}, "lot=None: it trades whole shares"),
         ({"lot": 0.5}, "lot=0.5: it trades whole shares"),
         ({"buys": "within_cash"}, "buys='within_cash': it lets cash go below zero"),
+        ({"sizing": "fill"}, "sizing='fill': it counts the shares when they are ordered"),
     ],
 )
 def test_zipline_refuses_what_it_cannot_express(sample: Any, holder: Any, changed: Any, message: str) -> None:

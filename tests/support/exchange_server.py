@@ -32,7 +32,7 @@ from workbench.clock import Clock, SystemClock
 
 T = TypeVar("T")
 FREE = Costs(Decimal(0), Decimal(0), Decimal(0))
-_PATIENCE_S = 30.0
+_PATIENCE_S = 60.0
 
 
 class _Server:

@@ -13,7 +13,7 @@ from email.utils import formatdate
 from types import TracebackType
 from typing import Self
 
-_PATIENCE_S = 10.0
+_PATIENCE_S = 60.0
 
 
 def answer(*, ahead_s: float = 0.0, date: bool = True, status: str = "200 OK") -> Callable[[], bytes]:

@@ -117,7 +117,22 @@ def decide(account: Account, at: int, inputs: Inputs, assumed: Assumptions) -> N
             account.waiting[name] = change
 
 
+def count_again(account: Account, at: int, met: dict[str, float], inputs: Inputs, assumed: Assumptions) -> None:
+    """Orders decided at the close before, in shares of the equity and at the prices of now."""
+    now = account.mark | met
+    equity = account.cash + sum(held * now[name] for name, held in account.shares.items() if held)
+    base = equity if assumed.compounding or equity <= 0 else assumed.capital_usd
+    for name in [name for name in account.waiting if name in met]:
+        weight, held = inputs.weights[at - 1][inputs.symbols.index(name)], account.shares.get(name, 0.0)
+        value = base * (1 - assumed.cash_buffer) * weight if base > 0 else 0.0
+        target = whole(value / met[name], assumed.lot)
+        same = abs(target - held) <= 1e-12 * max(abs(target), abs(held))
+        account.waiting[name] = 0.0 if same else target - held
+
+
 def fill(account: Account, at: int, met: dict[str, float], inputs: Inputs, assumed: Assumptions, kept: Kept) -> None:
+    if assumed.sizing == "fill" and assumed.fill != "close":
+        count_again(account, at, met, inputs, assumed)
     sells = {name: size for name, size in account.waiting.items() if size < 0}
     buys = {name: size for name, size in account.waiting.items() if size > 0}
     account.waiting = {}

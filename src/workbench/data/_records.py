@@ -33,10 +33,14 @@ class Records(Loading):
 
         ``symbols`` gives every spell of each instrument that ever had one of these tickers.
         """
+        from workbench.data import _frames
+
         version = self._version(snapshot, at)
+        if not self._reader(version).listings:
+            return _frames.empty(LISTINGS.columns)
         names = asked(symbols)
         chosen = None
-        if names is not None and self._has(LISTINGS.name, version):
+        if names is not None:
             chosen = f"instrument IN (SELECT instrument FROM {versioned(LISTINGS.name, version)} {where(names)})"
         return self._table(LISTINGS, version, where(None, chosen), 'instrument, "first"')
 

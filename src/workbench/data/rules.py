@@ -26,9 +26,9 @@ class Rule:
 
 # Sessions in a row that may be missing before it blocks.
 MAX_GAP = 5
-# Beyond these no listed share has ever traded, in USD.
+# Beyond these nothing listed has ever traded, in USD: the dearest share, the cheapest coin.
 HIGHEST_USD = 10_000_000.0
-LOWEST_USD = 1e-5
+LOWEST_USD = 1e-9
 # High over low of one bar.
 WIDEST = 20.0
 # Share of a session's minutes from which on a missing one is told.
@@ -94,7 +94,7 @@ def _rules() -> Iterator[Rule]:
     yield Rule(
         "absurd_price",
         f"A price above {HIGHEST_USD:,.0f} or below {LOWEST_USD:g} USD, or a high over {WIDEST:g} times the low of "
-        "its bar.",
+        "its bar, unless a quarter of the other symbols went 8 % that way in it.",
         "block",
     )
     yield Rule(
@@ -120,7 +120,7 @@ def _rules() -> Iterator[Rule]:
         "outlier",
         "A price that leaves the bars on both sides by over 8 robust standard deviations of the 60 returns around "
         "it and comes back at the next open, or a high or low that far out and 2.5 times as far as any around; on "
-        "ordinary turnover, while fewer than a quarter of the other symbols move that way.",
+        "ordinary turnover, by more than 3 ticks, while fewer than a quarter of the other symbols move that way.",
         "warn",
     )
     yield Rule(
@@ -132,8 +132,10 @@ def _rules() -> Iterator[Rule]:
     yield Rule(
         "unapplied_split",
         "The open is a split ratio (3:2 or more, either way) away from the close before, within the symbol's "
-        "ordinary overnight noise and over 5 robust standard deviations of its returns, on at most 4 times the "
-        "ordinary turnover, no split is on record, and fewer than a quarter of the other symbols move that way.",
+        "ordinary overnight noise, over 3 ticks and over 5 robust standard deviations of its returns; on at most 4 "
+        "times the ordinary turnover (2 times up to 12 standard deviations) or twice the ordinary number of shares (4 "
+        "times if the price tripled); no split or dividend on record explains it, and fewer than a quarter of others "
+        "move that way.",
         "block",
     )
     yield Rule("split_not_in_price", "A split is on record, and the price did not move by it.", "block")
@@ -154,7 +156,8 @@ def _rules() -> Iterator[Rule]:
     yield Rule(
         "wrong_dividend",
         "A dividend on record that is at least 5 times (or at most a fifth of) the symbol's others, and 5 robust "
-        "standard deviations more than the open fell by; or more than the share was worth.",
+        "standard deviations more than the open fell by; or a hundredth of what it fell by; or more than the share was "
+        "worth.",
         "warn",
     )
     yield Rule(

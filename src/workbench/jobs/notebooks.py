@@ -7,10 +7,11 @@ after: :mod:`workbench.jobs.pages` keeps a process for it.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import JobError
 from workbench.jobs.engine import FORMAT_CHECKS, imports_without
@@ -18,6 +19,8 @@ from workbench.jobs.files import write_atomically
 
 if TYPE_CHECKING:
     from nbconvert.exporters import HTMLExporter
+
+_KEPT = 512  # pieces of pages: code as it is highlighted, text as it is cleaned
 
 
 def to_html(notebook: Path) -> Path:
@@ -71,10 +74,30 @@ def prepare(cache: Path | None = None) -> None:
 def _exporter() -> HTMLExporter:
     with imports_without(*FORMAT_CHECKS):
         from nbconvert.exporters import HTMLExporter
+        from nbconvert.filters import Highlight2HTML, clean_html
         from nbconvert.preprocessors import CoalesceStreamsPreprocessor
     exporter = HTMLExporter(template_name="lab")  # type: ignore[no-untyped-call]  # nbconvert has no types
     for url in ("require_js_url", "mathjax_url", "jquery_url", "jupyter_widgets_base_url", "mermaid_js_url"):
         setattr(exporter, url, "")
+    exporter.optimistic_validation = True  # once after all preprocessors, not after each of a dozen
+    # The pages of a replay's sessions show the same code and the same text.
+    exporter.register_filter("clean_html", lru_cache(_KEPT)(clean_html))  # type: ignore[no-untyped-call]  # as above
+    highlight = Highlight2HTML(pygments_lexer="ipython3", parent=exporter)  # type: ignore[no-untyped-call]  # as above
+    exporter.filters = {"highlight_code": _Kept(highlight)}
     # a progress bar is one line on the page, not one for every time it moved
     exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)  # type: ignore[no-untyped-call]  # as above
     return exporter
+
+
+class _Kept:
+    """nbconvert's filter for code, which remembers what it has highlighted."""
+
+    def __init__(self, highlight: Callable[..., str]) -> None:
+        self._highlight = highlight
+        self._highlighted = lru_cache(_KEPT)(self._of)
+
+    def __call__(self, source: str, language: str | None = None, metadata: Mapping[str, Any] | None = None) -> str:
+        return self._highlighted(source, language, (metadata or {}).get("magics_language"))
+
+    def _of(self, source: str, language: str | None, magics: str | None) -> str:
+        return self._highlight(source, language, {"magics_language": magics} if magics else {})

@@ -46,7 +46,11 @@ def opened(file: Path, *, clock: Clock, wait_s: float, read_only: bool = False) 
     connection = _connect_patiently(file, clock, wait_s, read_only)
     try:
         with _damage_named(file):
+            # What is written at a time is small: waking other threads costs more than they do. The number is the
+            # file's, and with it that of whoever else has it open in this process.
+            connection.execute("SET threads = 1")
             yield connection
+            connection.execute("RESET threads")
     finally:
         connection.close()
 

@@ -11,6 +11,8 @@ zipline, ``order_target(asset, shares)``         ``target="shares"``, ``fill="ne
 vectorbt, ``Portfolio.from_signals(close, ...)`` ``fill="close", lot=None, rebalance="on_change", buys="within_cash"``,
                                                  ``cash_buffer=0``, ``commission_bps`` for its ``fees``
 backtrader, ``buy()`` with a fixed stake         ``target="shares"``, ``fill="next_open"``, ``commission_bps``
+backtesting.py, ``buy()`` and ``sell()``         ``sizing="fill"``, ``rebalance="on_change"``, ``cash_buffer=1e-4``,
+of all there is                                  ``buys="within_cash"``, ``allow_short=True``, ``commission_bps``
 bt, ``RunMonthly`` and ``WeighEqually``          ``fill="close", lot=1 or None, rebalance="month_start"``
 12-1 momentum of a textbook                      ``fill="close", lot=None, rebalance="month_end"``, no costs
 pyfolio, quantstats, empyrical                   any; ``sessions_per_year`` and ``risk_free_rate`` of the ratios
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 Fill = Literal["next_open", "next_close", "close"]
 Target = Literal["weights", "shares"]
+Sizing = Literal["decision", "fill"]
 Rebalance = Literal["every_session", "on_change", "week_end", "month_end", "month_start"]
 Buys = Literal["in_full", "within_cash"]
 Delisting = Literal["hold", "last_close"]
@@ -42,6 +45,7 @@ DayCount = Literal["actual/360", "actual/365", "sessions/252"]
 _CHOICES = {
     "fill": get_args(Fill),
     "target": get_args(Target),
+    "sizing": get_args(Sizing),
     "rebalance": get_args(Rebalance),
     "buys": get_args(Buys),
     "delisting": get_args(Delisting),
@@ -77,6 +81,10 @@ class Assumptions:
         Orders are whole multiples of so many shares, rounded toward zero; None trades fractions of a share.
     target
         What the strategy's rows mean: ``weights``, fractions of equity, or ``shares``, numbers of shares as traded.
+    sizing
+        How many shares a weight is: ``decision`` counts them on the close that decides, with the equity and the price
+        of that close, as an order sent before the fill must; ``fill`` counts an order again when it fills, with the
+        equity and the price of that moment, which nobody knows in advance.
     rebalance
         When targets are acted on: ``every_session``; ``on_change``, a symbol when its own target changes (an order
         that expired is not tried again); on the last session of a week or month, or the first of a month.
@@ -135,6 +143,7 @@ class Assumptions:
     fill: Fill = "next_open"
     lot: float | None = 1.0
     target: Target = "weights"
+    sizing: Sizing = "decision"
     rebalance: Rebalance = "every_session"
     compounding: bool = True
     buys: Buys = "in_full"
@@ -157,6 +166,8 @@ class Assumptions:
             raise ConfigError("assumptions: cash_buffer is at most 1, slippage_bps and half_spread_bps below 10000")
         if self.max_volume_share is not None and self.max_volume_share > 1:
             raise ConfigError(f"assumption max_volume_share: is at most 1 (got {self.max_volume_share!r})")
+        if self.sizing == "fill" and self.target == "shares":
+            raise ConfigError("assumption sizing: 'fill' counts weights again, and shares are counted", hint="decision")
         if self.impact and self.max_volume_share is None:
             raise ConfigError("assumption impact: needs max_volume_share", hint="0.025 is zipline's")
 

@@ -32,6 +32,8 @@ def flags_of(
         said.append(f"the strategy had too few bars to decide until {day(last)}: the account waited in cash")
     if assumed.fill == "close":
         said.append("fills are at the close that was decided on: optimistic, because it is not known in time")
+    elif assumed.sizing == "fill":
+        said.append("shares are counted at the price and equity of the fill: an order sent before it cannot know them")
     return tuple(said)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -80,14 +80,26 @@ def test_a_clock_that_cannot_be_read_is_no_clock(serve: Serve, connect: Connect,
             call()
 
 
-def test_the_venues_clock_is_moved_on_by_half_the_round_trip(
-    serve: Serve, connect: Connect, clock: ManualClock
+@pytest.mark.parametrize(
+    ("round_trips_s", "asked", "expected_s"),
+    [
+        ([1], 1, 0.5 + 0.5),  # half of it
+        ([3, 1], 2, 0.5 + 0.5),  # the slow answer does not count
+        ([4, 3, 5], 3, 0.5 + 1.5 + 5),  # none is fast: the second was the fastest, and ended five seconds ago
+    ],
+)
+def test_the_venues_clock_is_the_fastest_answers_moved_on_by_half_its_round_trip(
+    serve: Serve, connect: Connect, clock: ManualClock, round_trips_s: list[float], asked: int, expected_s: float
 ) -> None:
+    left = list(round_trips_s)
+
     def answer(_: Request) -> object:
-        clock.advance(3)
+        clock.advance(left.pop(0))
         return reply({**CLOCK, "timestamp": "2025-06-24T09:50:00.5-04:00"})
 
-    assert connect(serve(answer)).clock() == datetime(2025, 6, 24, 13, 50, 2, tzinfo=UTC)
+    said = connect(serve(answer)).clock()
+    assert said == datetime(2025, 6, 24, 13, 50, tzinfo=UTC) + timedelta(seconds=expected_s)
+    assert len(round_trips_s) - len(left) == asked
 
 
 def quiet(_: Request) -> object:

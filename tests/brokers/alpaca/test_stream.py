@@ -17,7 +17,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from workbench.brokers.alpaca.stream import TradeUpdates
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 FILL = {"stream": "trade_updates", "data": {"event": "fill"}}
 
 

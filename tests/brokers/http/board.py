@@ -83,7 +83,7 @@ def listening(server: ExchangeServer) -> Iterator[ClientConnection]:
 
 def told(socket: ClientConnection) -> Json:
     """The next message, which comes in a binary frame as Alpaca's do."""
-    frame = socket.recv(timeout=20)
+    frame = socket.recv(timeout=60)
     assert isinstance(frame, bytes)
     found: Json = json.loads(frame)
     return found

@@ -59,7 +59,7 @@ def test_a_request_hangs_until_it_is_released(server: ExchangeServer, client: ht
         assert taken(other) == (["c1"] if accept else [])
     assert answers == []
     server.release()
-    thread.join(20)
+    thread.join(60)
     assert answers == [200]
     assert taken(client) == ["c1"]
 
@@ -86,7 +86,7 @@ def test_a_request_hangs_for_a_while_on_the_venues_clock(tmp_path: Path):
         assert server.state()["session"] == "2013-01-02"
         assert answers == []
         clock.advance(1)
-        thread.join(20)
+        thread.join(60)
         assert answers == [200]
 
 
@@ -319,7 +319,7 @@ def test_nothing_happens_twice_when_a_hanging_exchange_is_stopped(tmp_path: Path
         thread.start()
         until(server, lambda state: bool(state["played"]))
         server.stop()
-        thread.join(20)
+        thread.join(60)
         assert failures == [httpx.RemoteProtocolError]
         server.start()
         with server.http() as client:

@@ -106,7 +106,7 @@ def test_keys_are_made_and_shown_once_where_none_are_given(home: Path):
             assert rest.get_account().status == "ACTIVE"
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         process.stdout.close()
 
 

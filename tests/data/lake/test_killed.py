@@ -64,7 +64,7 @@ def killed_at(point: str, folder: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "here\n", process.communicate()[1]
         process.send_signal(signal.SIGKILL)
-        assert process.wait(timeout=10) == -signal.SIGKILL
+        assert process.wait(timeout=60) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("point", ["staged", "written", "committed"])

@@ -66,7 +66,7 @@ def mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"mysql://root@localhost/market?socket={socket}"
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(60)
 
 
 def _run_on_mysql(socket: Path, *statements: str) -> None:

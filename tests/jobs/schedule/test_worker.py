@@ -58,7 +58,7 @@ def wire() -> Any:
     made = Wire()
     yield made
     made.orders.close()
-    made.link.gone.wait(30)
+    made.link.gone.wait(60)
     made._reading.close()
 
 

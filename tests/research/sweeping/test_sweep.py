@@ -178,6 +178,37 @@ def test_crossovers_order_by_order_equal_the_strategy_session_by_session(walk: B
     assert sorted(traded)[2] > 20
 
 
+def test_a_price_that_explodes_costs_no_digit_of_what_did_not_hold_it() -> None:
+    class Ordinary(MovingAverageCrossover):
+        """The same strategy, for which there is no loop of its own."""
+
+    rng = np.random.default_rng(11)
+    walk = 20.0 * np.exp(np.cumsum(rng.normal(0.0, 0.02, 900)))
+    walk[400:403] *= 1e8  # squares of returns to 1e16: sums less sums of doubles would keep no digit of the rest
+    index = pd.bdate_range("2013-01-02", periods=900, name="session")
+    frame = pd.DataFrame({"A": walk}, index=index)
+    bars, grid = (
+        Bars(**dict.fromkeys(FIELDS, frame), adjustment="total", snapshot=5),
+        {"fast": range(1, 12), "slow": range(2, 14)},
+    )
+    free = {"commission_min_usd": 0, "commission_per_share_usd": 0, "slippage_bps": 0, "cash_buffer": 0, "lot": None}
+    all_in = Assumptions(
+        **free,
+        min_trade_value_usd=0,
+        tolerance=0,
+        commission_bps=10,
+        buys="within_cash",
+        fill="close",
+        rebalance="on_change",
+    )
+    fast, slow = (
+        sweep(kind, grid, bars, assumptions=all_in, progress=False) for kind in (MovingAverageCrossover, Ordinary)
+    )
+    assert len(fast) > 64
+    assert 0 < (fast.table["flag"] == "").sum() < len(fast)
+    pd.testing.assert_frame_equal(fast.table, slow.table, rtol=1e-9, atol=1e-12)
+
+
 # ---- the grid ----------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ from workbench.data.quality import dividends, jumps, minutes, outliers, presence
 from workbench.data.quality.acceptances import Acceptance, excuses
 from workbench.data.quality.report import COLUMNS, MOST, Finding, Found, QualityReport
 from workbench.data.quality.series import Series, all_series
-from workbench.data.quality.tape import Action, Mask, Tape
+from workbench.data.quality.tape import Action, Ints, Mask, Tape
 from workbench.data.rows import BarRows
 from workbench.data.rules import RULES, Rule, Severity, Verdict
 
@@ -93,9 +93,9 @@ def check(
     tape = Tape(rows, actions, calendar, session, spells)
     found = Found(rows, tape.sessions, most)
     presence.judge(tape, found, presence.daily(tape) if tape.daily else minutes.judge(tape, found))
-    values.judge(tape, found)
+    wide = values.judge(tape, found)
     quotes.judge(tape, found)
-    _moves(tape, found)
+    _moves(tape, found, wide)
     if not tape.daily:
         sessions = minutes.by_session(tape)
         _by_session(Tape(sessions, actions, calendar, session, spells), found)
@@ -104,9 +104,10 @@ def check(
     return report.excuse(excuses(acceptances, today)) if acceptances else report
 
 
-def _moves(tape: Tape, found: Found) -> None:
-    """Rules about how one bar follows another."""
+def _moves(tape: Tape, found: Found, wide: Ints) -> None:
+    """Rules about how one bar follows another; ``wide``: bars whose range the others may explain."""
     everyone: list[Series] = list(all_series(tape))
+    values.tell_wide(tape, found, wide, everyone)
     spikes: list[outliers.Spikes] = []
     large: list[jumps.Move] = []
     for series in everyone:

@@ -20,6 +20,7 @@ _NEAR = 5  # sessions in which a dividend may have gone ex instead
 _TWICE_DAYS = 10
 _CADENCE = 15  # days that a dividend may be off the middle of its neighbours
 _CADENCE_WIDTH = 8.0  # robust standard deviations of that
+_FELL = 0.25  # of a fall that may be missing or too much
 _SURE = 0.25  # standard error of the share of its dividends that a price fell by
 _ON_TICK, _OFF_TICK = 0.9, 0.5
 
@@ -50,6 +51,7 @@ def judge(series: Series, found: Found) -> None:
     _off_calendar(series, found, paid, told)
     _twice(series, found, paid, told)
     _impossible(series, found, paid, told)
+    _in_cents(series, found, paid, told)
     _other_night(series, found, paid, told)
     _unlike_others(series, found, paid, told)
     _off_cadence(series, found, paid, told)
@@ -141,6 +143,22 @@ def _impossible(series: Series, found: Found, paid: Paid, told: set[int]) -> Non
         if k not in told:
             detail = f"{paid.amount[k]:g} USD on a share of {paid.before[k]:g}"
             _wrong(series, found, paid, k, float("nan"), detail)
+            told.add(k)
+
+
+def _in_cents(series: Series, found: Found, paid: Paid, told: set[int]) -> None:
+    """Dividends of which the open fell by a hundred times as much, far beyond its noise: dollars taken for cents."""
+    amounts = 100 * paid.amount
+    drop = -np.log1p(-np.minimum(amounts / paid.before, 0.999))
+    fits = (np.abs(paid.gap + drop) <= np.maximum(2 * paid.noise, _FELL * drop)) & (
+        drop > _TIMES * paid.drop + _WIDTH * paid.noise
+    )
+    for k in np.flatnonzero(fits).tolist():
+        if k not in told:
+            detail = (
+                f"{paid.amount[k]:g} USD, and the open fell by {-np.expm1(paid.gap[k]):.1%}, as by a hundred times that"
+            )
+            _wrong(series, found, paid, k, float(amounts[k]), detail)
             told.add(k)
 
 

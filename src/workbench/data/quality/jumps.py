@@ -24,6 +24,11 @@ _NOISE_MOST = 0.15  # beyond it every move would be some ratio
 _OWN = 5.0  # robust standard deviations of the symbol's returns: a penny stock moves by half for a tick
 _UNLIKELY = 12.0  # robust standard deviations of the returns around; a symbol does not move so far on its own
 _TURNOVER = 4.0  # times the median turnover in USD that is no longer ordinary
+_DOUBTFUL = 2.0  # the same of a move that a symbol may make on its own
+_MULTIPLE = float(np.log(3.0))  # log return overnight that news hardly ever makes
+_SAME_SHARES = 2.0  # times the shares: more than so many of them, and it is no split whose volumes are adjusted
+_MULTIPLE_NOISE = 0.08  # log return; ratios of 4:1 and more are further apart
+_TICKS = 3.5  # steps of the price; a share of 0.0004 halves in two
 _ADJACENT = 10  # days; after a longer hole the move is that of weeks
 _LONG_GAP = 28  # days without a bar, some 20 sessions, after which a ticker may be another's
 _OTHER_LEVEL = float(np.log(2.0))
@@ -59,9 +64,12 @@ def moves(series: Series, found: Found, taken: Mask | None) -> list[Move]:
     holes = np.diff(days)
     if holes.max() >= _LONG_GAP:
         _reuse(series, found, holes)
-    overnight = overnight_of(series)
-    large = np.maximum(np.abs(overnight), np.abs(series.returns)) > LARGE
+    overnight, returns = overnight_of(series), series.returns
+    large = np.maximum(np.abs(overnight), np.abs(returns)) > LARGE
     large[1:] &= holes <= _ADJACENT
+    if large.any():
+        overnight, returns = _without_payouts(series, large, overnight, returns)
+        large &= np.maximum(np.abs(overnight), np.abs(returns)) > LARGE
     if series.has_splits:
         large &= series.splits == 0
     if taken is not None:
@@ -70,8 +78,30 @@ def moves(series: Series, found: Found, taken: Mask | None) -> list[Move]:
     if not len(bars):
         return []
     turnover = series.volume * series.close
-    made = [_move(series, overnight, turnover, bar) for bar in bars.tolist() if not _is_print(series, overnight, bar)]
+    beyond = _beyond_ticks(series, bars)
+    made = [_move(series, overnight, turnover, bar) for bar in beyond if not _is_print(series, overnight, bar)]
     return [move for move in made if move is not None]
+
+
+def _without_payouts(series: Series, large: Mask, overnight: Floats, returns: Floats) -> tuple[Floats, Floats]:
+    """Large moves without the dividends on record that they are by and large: of 30 %, or a company handed out."""
+    overnight, returns = overnight.copy(), returns.copy()
+    for day, _, amount in series.tape.recorded(series.symbol, ("dividend", "special_dividend")):
+        bar = int(np.searchsorted(series.days, day))
+        if not (0 < bar < len(series) and large[bar] and amount < series.close[bar - 1]):
+            continue
+        drop = -np.log1p(-amount / series.close[bar - 1])
+        if abs(overnight[bar] + drop) < abs(overnight[bar]):
+            overnight[bar] += drop
+            returns[bar] += drop
+    return overnight, returns
+
+
+def _beyond_ticks(series: Series, bars: Ints) -> list[int]:
+    before = series.close[bars - 1]
+    far = np.maximum(np.abs(series.open[bars] - before), np.abs(series.close[bars] - before))
+    kept: list[int] = bars[far > _TICKS * series.tick(bars)].tolist()
+    return kept
 
 
 def tell(found: Found, made: Sequence[Move], everyone: Sequence[Series]) -> None:
@@ -108,21 +138,36 @@ def _move(series: Series, overnight: Floats, turnover: Floats, bar: int) -> Move
     spread = TO_SIGMA * float(np.median(np.abs(past - np.median(past)))) if len(past) >= 10 else 0.0
     noise = min(max(_NOISE_FLOOR, _NOISE_WIDTH * spread), _NOISE_MOST)
     nearest = float(LOG_RATIOS[np.argmin(np.abs(overnight[bar] + LOG_RATIOS))])
+    if abs(nearest) > _MULTIPLE + 0.1:
+        noise = max(noise, _MULTIPLE_NOISE)
     usual = float(np.median(turnover[max(0, bar - _HISTORY) : bar]))
     times = turnover[bar] / usual if usual > 0 else np.inf
-    if times > _TURNOVER:
+    if times > _TURNOVER and not _is_same_shares(series, bar):
         return None
     changes = f"overnight {np.expm1(overnight[bar]):+.1%}, close to close {np.expm1(series.returns[bar]):+.1%}"
     facts = f"{changes}, turnover x {times:.1f}"
     ratio = float(np.exp(nearest))
     split = ratio_text(round(ratio, 6))
     size = max(float(overnight[bar]), float(series.returns[bar]), key=abs)
-    if abs(overnight[bar] + nearest) <= noise and abs(size) > _OWN * series.scale:
+    own = max(series.scale, float(series.local(np.array([bar]))[0]))
+    likely = abs(size) <= _UNLIKELY * own
+    fits = abs(overnight[bar] + nearest) <= noise and abs(size) > _OWN * series.scale
+    if fits and not (likely and times > _DOUBTFUL and not _is_same_shares(series, bar)):
         detail = f"{facts}: a split of {split} that is not on record"
         return Move(series, bar, size, "unapplied_split", "block", detail, ratio)
-    if abs(size) <= _UNLIKELY * max(series.scale, float(series.local(np.array([bar]))[0])):
+    if likely or times > _TURNOVER:
         return None
     return Move(series, bar, size, "split_like_move", "warn", f"{facts}; nearest split {split}", float("nan"))
+
+
+def _is_same_shares(series: Series, bar: int) -> bool:
+    """Whether no more shares changed hands than usual, though a higher price made more USD of them.
+
+    A reverse split beside volumes that are adjusted for it: news that multiplies a price is not traded like that.
+    """
+    usual = float(np.median(series.volume[max(0, bar - _HISTORY) : bar]))
+    multiple = abs(series.log_open[bar] - series.log_close[bar - 1]) > _MULTIPLE
+    return bool(series.volume[bar] <= (_TURNOVER if multiple else _SAME_SHARES) * usual)
 
 
 def _reuse(series: Series, found: Found, holes: Ints) -> None:

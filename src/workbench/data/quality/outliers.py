@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.data.quality.market import moved_together
+from workbench.data.quality.market import CRASH, moved_together
 from workbench.data.quality.report import Found
 from workbench.data.quality.series import AROUND, Series
 from workbench.data.quality.tape import Floats, Ints, Mask
@@ -17,6 +17,7 @@ _LEAST = {"daily": 0.02, "minute": 0.004}  # log return below which nobody is mi
 _BACK = 0.35  # of the move that may be left when it has come back
 _WICK = 2.5  # times the widest wick around
 _OWN = 2.0  # times the bar's own move; on a wild day wicks are wide
+_TICKS = 3.5  # steps of the price that are no distance: a share of 0.0004 moves by a quarter for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ def candidates(series: Series, taken: Mask | None) -> list[Spikes]:
         return []
     found = [*_closes(series), *_opens(series), *_wicks(series)]
     if taken is not None:
-        found = [_without(spikes, taken) for spikes in found]
-    return [spikes for spikes in found if len(spikes.bars)]
+        found = [_only(spikes, ~taken[spikes.bars]) for spikes in found]
+    return [beyond for spikes in found if len(spikes.bars) and len((beyond := _beyond_ticks(spikes)).bars)]
 
 
 def judge(found: Found, spikes: Sequence[Spikes], everyone: Sequence[Series]) -> None:
@@ -47,7 +48,7 @@ def judge(found: Found, spikes: Sequence[Spikes], everyone: Sequence[Series]) ->
     ns = np.concatenate([s.series.ns[s.bars] for s in spikes])
     moves = np.concatenate([s.off for s in spikes])
     owners = np.concatenate([np.full(len(s.bars), s.series.number) for s in spikes])
-    market = moved_together(everyone, ns, moves, owners)
+    market = moved_together(everyone, ns, moves, owners, CRASH)
     start = 0
     for group in spikes:
         alone = ~market[start : start + len(group.bars)]
@@ -139,6 +140,10 @@ def _wicks(series: Series) -> list[Spikes]:
     return found
 
 
-def _without(spikes: Spikes, taken: Mask) -> Spikes:
-    free = ~taken[spikes.bars]
-    return Spikes(spikes.series, spikes.bars[free], spikes.field, spikes.off[free], spikes.expected[free])
+def _beyond_ticks(spikes: Spikes) -> Spikes:
+    prices = getattr(spikes.series, spikes.field or "close")[spikes.bars]
+    return _only(spikes, np.abs(prices - spikes.expected) > _TICKS * spikes.series.tick(spikes.bars))
+
+
+def _only(spikes: Spikes, kept: Mask) -> Spikes:
+    return Spikes(spikes.series, spikes.bars[kept], spikes.field, spikes.off[kept], spikes.expected[kept])

@@ -16,7 +16,9 @@ _OFF = 0.25  # log; a split on record that is off by less is the right one on a 
 _AROUND = 10  # sessions in which a split may have happened instead
 _TWICE_DAYS = 10
 _SIDE = 60  # bars on each side of a split whose volumes are compared
+_VOLUME_SIDE = 120  # the same of volumes, which wander more
 _LEAST_SIDE = 15
+_DEPENDENT = 3.0  # sessions of volumes that say as much as one: busy times last
 _TICKS = (100.0, 64.0, 10_000.0)  # cents, the fractions of before 2001, and what is quoted below a dollar
 _ON_TICK = 0.9  # share of closes on a tick that says a series is quoted in it
 _OFF_TICK = 0.5
@@ -110,12 +112,16 @@ def on_tick(prices: Floats) -> float:
 
 def _volume_change(series: Series, bar: int) -> tuple[float, float]:
     """The change in log of the shares traded from before a bar to after, and its standard error; inf if unknown."""
-    before, after = series.volume[max(0, bar - _SIDE) : bar], series.volume[bar + 1 : bar + 1 + _SIDE]
+    others = np.flatnonzero(series.splits)
+    first = max([bar - _VOLUME_SIDE, 0, *others[others < bar].tolist()])
+    stop = min([bar + 1 + _VOLUME_SIDE, *others[others > bar].tolist()])
+    before, after = series.volume[first:bar], series.volume[bar + 1 : stop]
     before, after = np.log(before[before > 0]), np.log(after[after > 0])
     if min(len(before), len(after)) < _LEAST_SIDE:
         return 0.0, float("inf")
     errors = [
-        (TO_SIGMA * float(np.median(np.abs(part - np.median(part))))) ** 2 / (len(part) / 3) for part in (before, after)
+        (TO_SIGMA * float(np.median(np.abs(part - np.median(part))))) ** 2 * _DEPENDENT / len(part)
+        for part in (before, after)
     ]
     return float(np.median(after) - np.median(before)), 1.25 * float(np.sqrt(sum(errors)))
 
@@ -131,7 +137,7 @@ def _volume_stood(series: Series, split: Recorded) -> bool:
     change, error = _volume_change(series, split.bar)
     toward = change * np.sign(split.log)
     size = abs(split.log)
-    return bool(error < size / 5 and toward < 0.35 * size and toward + 2.5 * error < size and size > 0.6)
+    return bool(error < size / 4 and toward < 0.4 * size and toward + 3 * error < size and size > 0.6)
 
 
 # ---- words ---------------------------------------------------------------------------------------------------

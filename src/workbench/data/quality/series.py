@@ -115,6 +115,13 @@ class Series:
         found: Floats = np.maximum(TO_SIGMA * np.nanmedian(sizes, axis=1), 0.5 * self.scale)
         return found
 
+    def tick(self, bars: Ints) -> Floats:
+        """The smallest step between closes around some bars, in USD; zero where they all stand still."""
+        places = np.clip(bars[:, None] + np.arange(-AROUND, AROUND + 1), 0, len(self) - 1)
+        steps = np.abs(np.diff(self.close[places], axis=1))
+        least: Floats = np.where(steps > 0, steps, np.inf).min(axis=1)
+        return np.where(np.isfinite(least), least, 0.0)
+
     def turnover(self, bars: Ints) -> Floats:
         """Shares traded in some bars over the median of those around them; NaN where there was none around."""
         places = bars[:, None] + np.concatenate([np.arange(-AROUND, 0), np.arange(2, 2 + AROUND)])

@@ -109,7 +109,11 @@ def _volumes(series: Series, found: Found, taken: Mask | None) -> None:
     if len(traded) < _SIDE:
         return
     log = np.log(series.volume[traded])
-    jumps = np.flatnonzero(np.abs(np.diff(log)) > _VOLUME_JUMP) + 1
+    jump = np.abs(np.diff(log)) > _VOLUME_JUMP
+    if series.has_splits:  # of 50:1: as many more shares are traded as there are, or were all along if adjusted
+        log = log - np.cumsum(series.splits)[traded]
+        jump &= np.abs(np.diff(log)) > _VOLUME_JUMP
+    jumps = np.flatnonzero(jump) + 1
     done = 0
     for start in jumps.tolist():
         if start < done:

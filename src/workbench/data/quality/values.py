@@ -2,46 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from workbench.data.dataset import FIELDS
+from workbench.data.quality.market import CRASH, moved_together
 from workbench.data.quality.report import Found
+from workbench.data.quality.series import Series
 from workbench.data.quality.tape import Floats, Ints, Mask, Tape, among
 from workbench.data.rules import HIGHEST_USD, LOWEST_USD, WIDEST, Severity
 
 
-def judge(tape: Tape, found: Found) -> None:
-    """Every rule that needs one bar, or two with the same time."""
+def judge(tape: Tape, found: Found) -> Ints:
+    """Every rule that needs one bar, or two of one time; returns bars so wide that only a crash explains them."""
     if not len(tape.rows):
-        return
+        return np.empty(0, dtype=np.int64)
     found.add_rows(
         "bad_value", np.flatnonzero(~tape.good), "block", tape.bar, field=lambda row: _impossible(tape, row)[0],
         value=lambda row: _impossible(tape, row)[1],
     )  # fmt: skip
-    disorder, absurd, untraded = _odd(tape)
+    disorder, absurd, wide, untraded = _odd(tape)
     _order(tape, found, disorder)
     found.add_rows("absurd_price", absurd, "block", tape.bar)
     _untraded(tape, found, untraded)
     _duplicates(tape, found)
+    return wide
 
 
-def _odd(tape: Tape) -> tuple[Ints, Ints, Ints]:
-    """Good bars with prices out of order, with absurd ones, and without volume."""
-    parts: list[tuple[Ints, Ints, Ints]] = []
+def tell_wide(tape: Tape, found: Found, wide: Ints, everyone: Sequence[Series]) -> None:
+    """Tell of the bars with an absurd range, unless the market fell or rose with them as on 2010-05-06."""
+    if not len(wide):
+        return
+    rows = tape.rows
+    middle = 0.5 * (np.log(rows.open[wide]) + np.log(rows.close[wide]))
+    up, down = np.log(rows.high[wide]) - middle, np.log(rows.low[wide]) - middle
+    owners = np.searchsorted(rows.offsets, wide, side="right") - 1
+    market = moved_together(everyone, tape.ns[wide], np.where(up > -down, up, down), owners, CRASH)
+    found.add_rows("absurd_price", wide[~market], "block", tape.bar)
+
+
+def _odd(tape: Tape) -> tuple[Ints, Ints, Ints, Ints]:
+    """Good bars with prices out of order, with absurd ones, with an absurd range, and without volume."""
+    parts: list[tuple[Ints, Ints, Ints, Ints]] = []
     for part in tape.parts():
         open_, high, low, close, volume = (getattr(tape.rows, name)[part] for name in FIELDS)
         good = tape.good[part]
         disorder = (high < np.maximum(open_, close)) | (low > np.minimum(open_, close))
-        absurd = (high > HIGHEST_USD) | (low < LOWEST_USD) | (high > WIDEST * low)
+        absurd = (high > HIGHEST_USD) | (low < LOWEST_USD)
+        wide = (high > WIDEST * low) & ~absurd
         parts.append(
             (
                 np.flatnonzero(disorder & good) + part.start,
                 np.flatnonzero(absurd & good) + part.start,
+                np.flatnonzero(wide & good) + part.start,
                 np.flatnonzero((volume == 0) & good) + part.start,
             )
         )
-    disorders, absurds, empties = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return disorders, absurds, empties
+    disorders, absurds, wides, empties = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return disorders, absurds, wides, empties
 
 
 def _untraded(tape: Tape, found: Found, none: Ints) -> None:

@@ -1,4 +1,4 @@
-"""Files of prices: one, many, a folder or a pattern; text, Parquet and Excel, packed or not."""
+"""Files of prices: one, many, a folder or a pattern; text, JSON, Parquet and Excel, packed or not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 TEXTS = (".csv", ".txt", ".tsv")
 PARQUETS = (".parquet", ".pq")
 SHEETS = (".xlsx",)
-_READ = (*TEXTS, *PARQUETS, *SHEETS)
+JSONS = (".json", ".jsonl", ".ndjson")
+_READ = (*TEXTS, *PARQUETS, *SHEETS, *JSONS)
+# What is read as it is packed by gzip.
+_PACKED = (*TEXTS, *JSONS)
 _BLOCK_BYTES = 1 << 20
 _MOST_UNPACKED_BYTES = 64 << 30
 # Called with the number of files looked at, the number of all, and the name of the next.
@@ -93,6 +96,8 @@ class FileSource:
             kind = _kind(path)
             if kind in SHEETS:
                 yield tables.sheet(connection, path, name, done)
+            elif kind in JSONS:
+                yield tables.documents(connection, path, name, done)
             elif kind in PARQUETS:
                 columns = tables.parquet(connection, {str(path): name}).columns
                 parquets.setdefault(columns, {})[str(path)] = name
@@ -134,14 +139,14 @@ def _kind(path: Path) -> str:
     """What is in it: the ending, without what it is packed in."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes[-1:] == [".gz"]:
-        return suffixes[-2] if len(suffixes) > 1 and suffixes[-2] in TEXTS else ".csv"
+        return suffixes[-2] if len(suffixes) > 1 and suffixes[-2] in _PACKED else ".csv"
     if suffixes[-1:] == [".zip"]:
         return ".zip" if len(suffixes) < 2 or suffixes[-2] not in TEXTS else suffixes[-2]
     return suffixes[-1] if suffixes else ""
 
 
 def _readable() -> str:
-    return f"{', '.join(kind[1:] for kind in _READ)} can be read, text also in gz or zip"
+    return f"{', '.join(kind[1:] for kind in _READ)} can be read, text and JSON also in gz or zip"
 
 
 @contextmanager

@@ -16,7 +16,7 @@ _AFTER = (
 )
 _NAME = re.compile(rf"(?i:{_BEFORE})(?P<ticker>{_TICKER})(?i:{_AFTER})")
 _SMALL = re.compile(rf"(?i:{_BEFORE})(?P<ticker>[a-z][a-z0-9]{{0,5}}(?:[._-][a-z]{{1,2}})?)(?P<after>(?i:{_AFTER}))")
-_ENDINGS = re.compile(r"\.(csv|txt|tsv|parquet|pq|xlsx|gz|zip)$", re.IGNORECASE)
+_ENDINGS = re.compile(r"\.(csv|txt|tsv|parquet|pq|xlsx|json|jsonl|ndjson|gz|zip)$", re.IGNORECASE)
 
 
 def by_file(tables: Sequence[Table]) -> tuple[dict[str, str], str]:

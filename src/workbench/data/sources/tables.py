@@ -1,4 +1,4 @@
-"""What rows are read from: files of text, Parquet and Excel, and frames, all with their columns as c0, c1, ..."""
+"""What rows are read from: files of text, JSON, Parquet and Excel, and frames, all with their columns as c0, c1, ..."""
 
 from __future__ import annotations
 
@@ -178,6 +178,54 @@ def sheet(connection: duckdb.DuckDBPyConnection, path: Path, name: str, number: 
     except duckdb.Error as error:
         raise DataError(f"{name}: cannot be read: {first_line(error)}") from error
     return TypedTable(table, columns, {str(path): name}, file=quoted(str(path)), line="staged_line")
+
+
+def documents(connection: duckdb.DuckDBPyConnection, path: Path, name: str, number: int) -> TypedTable:
+    """The bars of a JSON file, all cells as text; a bar is counted from 1. ``number``: of the file.
+
+    Raises
+    ------
+    DataError
+        If it is no JSON, or there are no bars in it.
+    """
+    import pyarrow as pa
+
+    from workbench.data.sources.json_rows import rows
+
+    table, places = f"staged_json_{number}", dict[str, list[str | None]]()
+    count = 0
+    for row in rows(path, name):
+        for key, value in row.items():
+            column = places.setdefault(key, [])
+            column.extend([None] * (count - len(column)))
+            column.append(value)
+        count += 1
+    for column in places.values():
+        column.extend([None] * (count - len(column)))
+    names = _distinct(list(places), name)
+    arrays = [pa.array(column, pa.string()) for column in places.values()]
+    loaded = pa.table([*arrays, pa.array(range(1, count + 1), pa.int64())], names=[*names, "staged_line"])
+    connection.register("staged_json", loaded)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT * FROM staged_json")
+    connection.unregister("staged_json")
+    columns = [Column(each, TEXT) for each in names]
+    return TypedTable(table, columns, {str(path): name}, file=quoted(str(path)), line="staged_line", place="bar")
+
+
+def _distinct(names: list[str], where: str) -> list[str]:
+    """Names as they are; DuckDB tells ``S`` and ``s`` not apart.
+
+    Raises
+    ------
+    DataError
+        If two differ in case only.
+    """
+    seen: dict[str, str] = {}
+    for each in names:
+        other = seen.setdefault(each.lower(), each)
+        if other != each:
+            raise DataError(f"{where}: {other!r} and {each!r} differ in case only", hint="rename one of them")
+    return names
 
 
 def load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:

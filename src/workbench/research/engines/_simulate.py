@@ -48,6 +48,7 @@ class Rules(NamedTuple):
     fill: int
     compounding: bool
     in_shares: bool
+    counts_again: bool
     within_cash: bool
     pays_delisted: bool
 
@@ -84,6 +85,7 @@ def rules_of(assumed: Assumptions) -> Rules:
         fill=("next_open", "next_close", "close").index(assumed.fill),
         compounding=assumed.compounding,
         in_shares=assumed.target == "shares",
+        counts_again=assumed.sizing == "fill",
         within_cash=assumed.buys == "within_cash",
         pays_delisted=assumed.delisting == "last_close",
     )
@@ -280,6 +282,23 @@ def _decide(rules: Rules, account: Account, equity: float, weights: Array, decid
 
 
 @njit(cache=True)
+def _count_again(rules: Rules, account: Account, weights: Array, prices: Array) -> None:
+    """Size the orders that wait by the equity and the prices that they meet."""
+    shares, waiting = account.shares, account.waiting
+    equity = float(account.purse[0])
+    for column in range(len(shares)):
+        if shares[column] != 0.0:
+            equity += shares[column] * (account.mark[column] if np.isnan(prices[column]) else prices[column])
+    base = equity if rules.compounding or equity <= 0.0 else rules.capital
+    for column in range(len(shares)):
+        if waiting[column] == 0.0 or np.isnan(prices[column]):
+            continue
+        target, held = target_of(rules, base, weights[column], prices[column]), shares[column]
+        change = target - held
+        waiting[column] = change if abs(change) > NOISE * max(abs(target), abs(held)) else 0.0
+
+
+@njit(cache=True)
 def _worth(account: Account) -> float:
     value, shares, mark = float(account.purse[0]), account.shares, account.mark
     for column in range(len(shares)):
@@ -341,6 +360,8 @@ def simulate(
             records, count = _pay_out(account, at, delisted, records, count)
         if rules.fill != SAME_CLOSE:
             prices = opens[at] if rules.fill == NEXT_OPEN else closes[at]
+            if rules.counts_again and at > 0:
+                _count_again(rules, account, weights[at - 1], prices)
             records, count = _fill(rules, account, at, at - 1, prices, volumes[at], records, count)
         for column in range(count_of_symbols):
             if not np.isnan(closes[at, column]):

@@ -27,6 +27,8 @@ _NOISE = 1e-12
 
 def refusal(assumptions: Assumptions) -> str | None:
     """Why these assumptions cannot be expressed; None if they can."""
+    if assumptions.sizing == "fill":
+        return "sizing='fill': it counts the shares when they are ordered"
     return None
 
 

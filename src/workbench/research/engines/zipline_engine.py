@@ -41,6 +41,8 @@ def refusal(assumptions: Assumptions) -> str | None:
         return f"lot={assumptions.lot!r}: it trades whole shares"
     if assumptions.buys == "within_cash":
         return "buys='within_cash': it lets cash go below zero"
+    if assumptions.sizing == "fill":
+        return "sizing='fill': it counts the shares when they are ordered"
     return None
 
 

@@ -14,7 +14,7 @@ from workbench.errors import DataError
 from workbench.indicators.memo import remembering
 from workbench.research.inputs import WEIGHT_DECIMALS
 from workbench.research.sweeping.grid import Grid, Numbers, words
-from workbench.research.sweeping.kernels import SUMS, Rules
+from workbench.research.sweeping.kernels import SUMS, Path, Rules
 from workbench.research.sweeping.window import Array, Window
 from workbench.strategies.base import Strategy
 from workbench.strategies.moving_average import NOISE, MovingAverageCrossover
@@ -80,6 +80,7 @@ class CrossoverJob:
     rules: Rules
     windows: npt.NDArray[np.int64]
     averages: Array
+    path: Path
     chunk: int = _CROSSOVERS_IN_CHUNK
 
     def run(self, numbers: Numbers) -> Array:
@@ -89,12 +90,14 @@ class CrossoverJob:
         fast, slow = self._row("fast", numbers), self._row("slow", numbers)
         prices, closes, marks = window.prices[:, 0], window.closes[:, 0], window.marks[:, 0]
         crossovers(
-            self.averages, fast, slow, NOISE, 1.0, prices, closes, marks, window.due, window.lag, self.rules, sums
+            self.averages, fast, slow, NOISE, 1.0, prices, closes, marks, window.due, window.lag, self.path, self.rules,
+            sums,
         )  # fmt: skip
         return sums
 
     def writable(self) -> CrossoverJob:
-        return replace(self, window=self.window.writable(), averages=np.require(self.averages, requirements="W"))
+        averages, *path = (np.require(array, requirements="W") for array in (self.averages, *self.path))
+        return replace(self, window=self.window.writable(), averages=averages, path=Path(*path))
 
     def _row(self, name: str, numbers: Numbers) -> npt.NDArray[np.uint64]:
         """Where the averages of a parameter are, by combination."""
@@ -117,7 +120,8 @@ def load_loops(grid: Grid, window: Window, rules: Rules) -> None:
         moving_averages(one[:, 0], np.ones(1, dtype=np.int64), np.empty((1, 1)))
         first = np.zeros(1, dtype=np.uint64)
         column, sums = one[:, 0], np.zeros((1, SUMS))
-        crossovers(one, first, first, NOISE, 1.0, column, column, column, flags, 1, rules, sums)
+        path = _path(column, rules)
+        crossovers(one, first, first, NOISE, 1.0, column, column, column, flags, 1, path, rules, sums)
     else:
         from workbench.research.sweeping.kernels import first_fault, simulate
 
@@ -137,7 +141,8 @@ def job_of(grid: Grid, window: Window, rules: Rules) -> Job:
         widths = np.unique([*_used(grid, "fast"), *_used(grid, "slow")]).astype(np.int64)
         _check_warm_up(grid, window, int(widths[-1]), "slow")
         if widths.size * len(window.sessions) * 8 <= _AVERAGES_BYTES:
-            return CrossoverJob(grid, window, rules, widths, _averages(window, widths))
+            path = _path(window.marks[:, 0], rules)
+            return CrossoverJob(grid, window, rules, widths, _averages(window, widths), path)
     cells = window.closes.size
     return StrategyJob(grid, window, rules, chunk=int(np.clip(_CELLS_IN_CHUNK // cells, 1, 1024)))
 
@@ -205,6 +210,14 @@ def _averages(window: Window, widths: npt.NDArray[np.int64]) -> Array:
     out = np.empty((len(widths), len(close)))
     moving_averages(close, widths, out)
     return np.ascontiguousarray(out[:, -len(window.sessions) :])
+
+
+def _path(marks: Array, rules: Rules) -> Path:
+    from workbench.research.sweeping.kernels import LEVELS, follow
+
+    path = Path(np.empty((len(marks) + 1, 6)), np.empty((LEVELS, len(marks), 4)))
+    follow(marks, rules.hurdle, path)
+    return path
 
 
 def _check_warm_up(grid: Grid, window: Window, needed: int, name: str) -> None:

@@ -15,8 +15,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from workbench.compiling import compiled, vectorised
+from workbench.compiling import bare, compiled, inlined, leading_zeros, set_bits, trailing_zeros, vectorised
 
 # Two amounts are the same if they differ by less than this (vectorbt's relative and absolute tolerance).
 REL_TOL = 1e-9
@@ -29,6 +30,18 @@ GUARD = 1e-9
 # What a simulation leaves of one combination, one column each.
 FINAL, MEAN, M2, DOWNSIDE, DRAWDOWN, TRADES, WINS, EXPOSURE, LOWEST, JUMP, ORDERS = range(11)
 SUMS = 11
+
+# Combinations that go from order to order side by side, so that the processor works on several at once, and what is
+# kept of each meanwhile: cash in USD, shares, and shares, cost and fees of what is open of the trade; where it is.
+TOGETHER = 64
+CASH, HELD, SIZE, COST, FEES, PEAK = range(6)
+ACCOUNT = 6
+START, DECIDED, FLIP = range(3)
+
+# Extremes of a price path are kept for 1, 2, 4, ... sessions, up to 2**(LEVELS - 1).
+LEVELS = 7
+
+FloatArray = npt.NDArray[np.float64]
 
 
 class Rules(NamedTuple):
@@ -55,14 +68,14 @@ class Rules(NamedTuple):
     hurdle: float
 
 
-@compiled
+@inlined
 def close_to(a: float, b: float) -> bool:
     """Whether two amounts are the same to within the tolerances; what is not finite is the same as nothing."""
     tolerance = max(REL_TOL * max(abs(a), abs(b)), ABS_TOL)
     return abs(a - b) <= tolerance and tolerance < np.inf
 
 
-@compiled
+@inlined
 def add(a: float, b: float) -> float:
     """The sum, or exactly zero where the two cancel to within the tolerances."""
     alike = (a > 0.0) == (b > 0.0) and (a < 0.0) == (b < 0.0)
@@ -70,13 +83,13 @@ def add(a: float, b: float) -> float:
     return 0.0 if zero else a + b
 
 
-@compiled
+@inlined
 def below_least(quantity: float) -> bool:
     """Whether an order is too small to be one."""
     return close_to(quantity, 0.0) or (quantity < LEAST_SHARES and not close_to(quantity, LEAST_SHARES))
 
 
-@compiled
+@inlined
 def fee_of(quantity: float, price: float, rules: Rules) -> float:
     """Commission of one order in USD, as :meth:`workbench.research.Assumptions.fee`."""
     value = quantity * price
@@ -84,10 +97,11 @@ def fee_of(quantity: float, price: float, rules: Rules) -> float:
     return min(charged, rules.fee_cap * value) if np.isfinite(rules.fee_cap) else charged
 
 
-@compiled
+@inlined
 def affordable(cash: float, price: float, rules: Rules) -> float:
     """The largest quantity whose cost and fee the cash pays for; zero or less if there is none."""
-    quantity = add(cash, -rules.fee_trade) / (1.0 + rules.fee_rate + rules.fee_share / price) / price
+    free = add(cash, -rules.fee_trade) if rules.fee_trade > 0.0 else cash
+    quantity = free / (1.0 + rules.fee_rate + rules.fee_share / price) / price
     if rules.fee_min > 0.0:
         quantity = min(quantity, add(cash, -rules.fee_min) / price)
     if np.isfinite(rules.fee_cap):
@@ -95,7 +109,7 @@ def affordable(cash: float, price: float, rules: Rules) -> float:
     return quantity
 
 
-@compiled
+@inlined
 def change_of(weight: float, price: float, equity: float, held: float, rules: Rules) -> float:
     """Shares to buy (positive) or sell for a target weight, sized on a close; zero if it is not worth an order."""
     base = equity if rules.compounding > 0.0 else rules.capital
@@ -109,35 +123,59 @@ def change_of(weight: float, price: float, equity: float, held: float, rules: Ru
     return change if change != 0.0 and abs(change) * price >= worth else 0.0
 
 
+@inlined
+def bought(change: float, price: float, cash: float, rules: Rules):
+    """Shares bought for an order, the price paid, the fee, and the cash left; no shares if there is no purchase."""
+    if rules.within_cash > 0.0 and cash == 0.0:
+        return 0.0, price, 0.0, cash
+    paid = price * (1.0 + rules.slippage)
+    quantity, fee = change, fee_of(change, paid, rules)
+    cost = quantity * paid + fee
+    left = add(cash, -cost)
+    if rules.within_cash > 0.0 and not (cost < cash or close_to(cost, cash)):
+        quantity = affordable(cash, paid, rules)
+        if rules.lot > 0.0:
+            quantity = np.floor(quantity / rules.lot + GUARD) * rules.lot
+        fee = fee_of(quantity, paid, rules)
+        left = 0.0 if rules.lot == 0.0 else add(cash, -(quantity * paid + fee))
+    return (0.0, paid, 0.0, cash) if quantity <= 0.0 or below_least(quantity) else (quantity, paid, fee, left)
+
+
+@inlined
+def sold(change: float, price: float, cash: float, held: float, rules: Rules):
+    """Shares sold for an order, the price got, the fee, and the cash then; no shares if there is no sale."""
+    quantity = min(held, -change)
+    got = price * (1.0 - rules.slippage)
+    if below_least(quantity):
+        return 0.0, got, 0.0, cash
+    fee = fee_of(quantity, got, rules)
+    proceeds = add(quantity * got, -fee)
+    if rules.within_cash > 0.0 and proceeds < 0.0:  # the fee is more than the sale brings
+        return 0.0, got, 0.0, cash
+    return quantity, got, fee, cash + proceeds
+
+
+@inlined
+def won(quantity: float, price: float, fee: float, size: float, cost: float, fees: float) -> float:
+    """1.0 if a sale gained, 0.0 if not: against the average cost of what is held and its part of the fees so far."""
+    part = quantity / size
+    return 1.0 if add(quantity * price, -(quantity * (cost / size))) - part * fees - fee > 0.0 else 0.0
+
+
 @compiled
 def fill(at: int, change: float, price: float, cash: float, held, traded, rules: Rules, sums):
     """Fill one order of symbol ``at`` at a price before slippage; update positions and trades, return the cash.
 
     ``held`` are the shares by symbol. ``traded`` has three rows by symbol: shares, cost and fees of what is still
-    open of the present trade. Every sale closes a trade: against the average cost of what is held, with its part of
-    the fees paid so far; it wins if what is left is above zero.
+    open of the present trade. Every sale closes a trade and leaves what is still open of it.
     """
     if close_to(cash, 0.0):
         cash = 0.0
     if close_to(held[at], 0.0):
         held[at] = 0.0
     if change > 0.0:
-        if rules.within_cash > 0.0 and cash == 0.0:
-            return cash
-        paid = price * (1.0 + rules.slippage)
-        quantity, fee = change, fee_of(change, paid, rules)
-        cost = quantity * paid + fee
-        spent_all = False
-        if rules.within_cash > 0.0 and not (cost < cash or close_to(cost, cash)):
-            quantity = affordable(cash, paid, rules)
-            spent_all = rules.lot == 0.0
-            if rules.lot > 0.0:
-                quantity = np.floor(quantity / rules.lot + GUARD) * rules.lot
-            if quantity <= 0.0:
-                return cash
-            fee = fee_of(quantity, paid, rules)
-            cost = quantity * paid + fee
-        if below_least(quantity):
+        quantity, paid, fee, cash = bought(change, price, cash, rules)
+        if quantity == 0.0:
             return cash
         if held[at] == 0.0:
             traded[0, at] = traded[1, at] = traded[2, at] = 0.0
@@ -145,37 +183,20 @@ def fill(at: int, change: float, price: float, cash: float, held, traded, rules:
         traded[0, at] += quantity
         traded[1, at] += quantity * paid
         traded[2, at] += fee
-        sums[ORDERS] += 1.0
-        return 0.0 if spent_all else add(cash, -cost)
-    quantity = min(held[at], -change)
-    if below_least(quantity):
-        return cash
-    got = price * (1.0 - rules.slippage)
-    fee = fee_of(quantity, got, rules)
-    proceeds = add(quantity * got, -fee)
-    if rules.within_cash > 0.0 and proceeds < 0.0:  # the fee is more than the sale brings
-        return cash
-    close_trade(at, quantity, got, fee, traded, sums)
-    held[at] = add(held[at], -quantity)
+    else:
+        quantity, got, fee, cash = sold(change, price, cash, held[at], rules)
+        if quantity == 0.0:
+            return cash
+        size = traded[0, at]
+        whole = close_to(quantity, size)
+        sums[TRADES] += 1.0
+        sums[WINS] += won(size if whole else quantity, got, fee, size, traded[1, at], traded[2, at])
+        held[at] = add(held[at], -quantity)
+        left = 0.0 if whole else (size - quantity) / size
+        for row in range(3):
+            traded[row, at] *= left
     sums[ORDERS] += 1.0
-    return cash + proceeds
-
-
-@compiled
-def close_trade(at: int, sold: float, price: float, fee: float, traded, sums) -> None:
-    """Count a trade, won or lost, and leave what is still open of it."""
-    size, cost, fees = traded[0, at], traded[1, at], traded[2, at]
-    whole = close_to(sold, size)
-    quantity = size if whole else sold
-    part = quantity / size
-    pnl = add(quantity * price, -(quantity * (cost / size))) - part * fees - fee
-    sums[TRADES] += 1.0
-    if pnl > 0.0:
-        sums[WINS] += 1.0
-    left = 0.0 if whole else (size - sold) / size
-    traded[0, at] = size * left
-    traded[1, at] = cost * left
-    traded[2, at] = fees * left
+    return cash
 
 
 @compiled
@@ -320,9 +341,108 @@ def first_fault(weights, closes, limit: float):
     return 0, 0, 0
 
 
+class Path(NamedTuple):
+    """What there is to know about the stretches of one price path, so that none is gone through twice.
+
+    Made by :func:`follow`. Of all combinations that hold everything they have in it, a stretch of sessions leaves the
+    same returns: the difference of two rows of ``totals``, exact although they are sums of many.
+
+    Attributes
+    ----------
+    totals
+        Sessions + 1 x 6: sums over the sessions before of returns, of their squares and of those of their shortfalls,
+        each followed by what its own rounding has lost.
+    extremes
+        :data:`LEVELS` x sessions x 4: of 2**level sessions from each on, the lowest and the highest mark, the highest
+        return, and the lowest mark as a fraction of the highest before it.
+    """
+
+    totals: FloatArray
+    extremes: FloatArray
+
+
+@compiled
+def follow(marks, hurdle: float, path: Path) -> None:
+    """Write the tables of a path. The first session has no return.
+
+    Source: T. J. Dekker, "A Floating-Point Technique for Extending the Available Precision", Numerische Mathematik 18
+    (1971), and D. E. Knuth, "The Art of Computer Programming", vol. 2, 4.2.2, for what rounding has lost; M. A. Bender
+    and M. Farach-Colton, "The LCA Problem Revisited", LATIN 2000, for extremes by powers of two.
+    """
+    totals, extremes = path
+    sessions = len(marks)
+    totals[0] = 0.0
+    for now in range(sessions):
+        change = marks[now] / marks[now - 1] - 1.0 if now > 0 else 0.0
+        short = min(change - hurdle, 0.0) if now > 0 else 0.0
+        for place, term in enumerate((change, change * change, short * short)):
+            before = totals[now, 2 * place]
+            total = before + term
+            most = total - before
+            totals[now + 1, 2 * place] = total
+            totals[now + 1, 2 * place + 1] = totals[now, 2 * place + 1] + ((before - (total - most)) + (term - most))
+        extremes[0, now, 0] = extremes[0, now, 1] = marks[now]
+        extremes[0, now, 2], extremes[0, now, 3] = change, 1.0
+    for level in range(1, LEVELS):
+        for now in range(sessions):
+            other = min(now + (1 << (level - 1)), sessions - 1)
+            one, two = extremes[level - 1, now], extremes[level - 1, other]
+            extremes[level, now, 0] = min(one[0], two[0])
+            extremes[level, now, 1] = max(one[1], two[1])
+            extremes[level, now, 2] = max(one[2], two[2])
+            extremes[level, now, 3] = min(min(one[3], two[3]), two[0] / one[1])
+
+
+@inlined
+def _sums(totals, start: int, end: int):
+    """The sums of returns, of their squares and of those of their shortfalls from ``start`` to before ``end``."""
+    return (
+        (totals[end, 0] - totals[start, 0]) + (totals[end, 1] - totals[start, 1]),
+        (totals[end, 2] - totals[start, 2]) + (totals[end, 3] - totals[start, 3]),
+        (totals[end, 4] - totals[start, 4]) + (totals[end, 5] - totals[start, 5]),
+    )
+
+
+@inlined
+def _extremes(extremes, start: int, end: int):
+    """Lowest and highest mark and highest return from ``start`` to before ``end``."""
+    level = min(np.int64(63) - leading_zeros(np.uint64(end - start)), LEVELS - 1)
+    last = end - (1 << level)
+    low = min(extremes[level, start, 0], extremes[level, last, 0])
+    high = max(extremes[level, start, 1], extremes[level, last, 1])
+    jump = max(extremes[level, start, 2], extremes[level, last, 2])
+    for now in range(start + (1 << level), last, 1 << level):
+        low, high = min(low, extremes[level, now, 0]), max(high, extremes[level, now, 1])
+        jump = max(jump, extremes[level, now, 2])
+    return low, high, jump
+
+
+@compiled
+def _fallen(extremes, start: int, end: int, peak: float, deepest: float) -> float:
+    """The lowest mark from ``start`` to before ``end`` as a fraction of the highest before it or of ``peak``."""
+    while start < end:
+        level = min(np.int64(63) - leading_zeros(np.uint64(end - start)), LEVELS - 1)
+        deepest = min(deepest, min(extremes[level, start, 3], extremes[level, start, 0] / peak))
+        peak = max(peak, extremes[level, start, 1])
+        start += 1 << level
+    return deepest
+
+
 @compiled
 def crossovers(
-    averages, fast, slow, noise: float, weight: float, prices, closes, marks, due, lag: int, rules: Rules, sums
+    averages,
+    fast,
+    slow,
+    noise: float,
+    weight: float,
+    prices,
+    closes,
+    marks,
+    due,
+    lag: int,
+    path: Path,
+    rules: Rules,
+    sums,
 ) -> None:
     """Simulate combinations that hold the symbol while their fast average is above their slow one.
 
@@ -338,113 +458,235 @@ def crossovers(
         Fraction of equity held.
     prices, closes, marks, due
         By session, as in :func:`simulate`.
+    path
+        The path of ``marks``.
     sums
         Zeros, combinations x :data:`SUMS`.
     """
-    sessions = len(marks)
-    leads, flips = np.zeros(sessions + 8, dtype=np.uint8), np.zeros(sessions // 8 * 8 + 8, dtype=np.uint8)
-    moments = np.empty(sessions, dtype=np.int64)
+    sessions, room = len(marks), (len(marks) + 63) // 64 * 64
+    leads, moments = np.zeros(room, dtype=np.uint8), np.empty((TOGETHER, room + 8), dtype=np.int64)
+    counts, open_ = np.empty(TOGETHER, dtype=np.int64), np.empty(TOGETHER, dtype=np.int64)
+    accounts, places = np.empty((TOGETHER, ACCOUNT)), np.empty((TOGETHER, 3), dtype=np.int64)
     traded_on = ~np.isnan(closes)
-    whole, lowest = due.all() and traded_on.all(), marks.min()
-    for at in range(len(fast)):
-        _compare(averages[fast[at]], averages[slow[at]], 1.0 + noise, leads, flips)
-        if whole and _switch(moments, _moments(flips, moments), weight, prices, marks, lowest, lag, rules, sums[at]):
-            continue
-        weights = np.empty((sessions, 1))
-        for now in range(sessions):
-            weights[now, 0] = weight * leads[now]
-        sums[at] = 0.0
-        simulate(
-            weights, prices.reshape(-1, 1), marks.reshape(-1, 1), traded_on.reshape(-1, 1), due, lag, rules, sums[at]
-        )  # fmt: skip
+    whole, lowest, wanted = due.all() and traded_on.all(), marks.min(), weight * (1.0 - rules.buffer)
+    for first in range(0, len(fast), TOGETHER):
+        many = min(TOGETHER, len(fast) - first)
+        for row in range(many):
+            _compare(averages[fast[first + row]], averages[slow[first + row]], 1.0 + noise, leads)
+            counts[row] = _moments(leads, moments[row])
+            _open(accounts[row], places[row], rules.capital, sums[first + row])
+            open_[row] = row
+        if whole:
+            _go(
+                open_, many, first, moments, counts, wanted, prices, marks, path, lowest, lag, rules, accounts, places,
+                sums,
+            )  # fmt: skip
+        for row in range(many):
+            if whole and places[row, START] == sessions:
+                _close(sums[first + row], sessions)
+                continue
+            sums[first + row] = 0.0
+            weights = _weights(moments[row], counts[row], weight, sessions)
+            simulate(
+                weights, prices.reshape(-1, 1), marks.reshape(-1, 1), traded_on.reshape(-1, 1), due, lag, rules,
+                sums[first + row],
+            )  # fmt: skip
 
 
 @compiled
-def _compare(fast, slow, scale: float, leads, flips) -> None:
-    """Write whether one average leads, and where that has changed, by session; two loops that both vectorise."""
+def _compare(fast, slow, scale: float, leads) -> None:
+    """Write whether one average leads, by session, a loop that vectorises; it stays so after the last."""
     for now in range(len(fast)):
         leads[now] = fast[now] > slow[now] * scale
-    flips[0] = leads[0]
-    for now in range(1, len(fast)):
-        flips[now] = leads[now] ^ leads[now - 1]
+    leads[len(fast) :] = leads[len(fast) - 1]
 
 
 @compiled
-def _moments(flips, moments) -> int:
-    """Write the sessions with a flip, eight sessions a look; return how many there are."""
-    count, words = 0, flips.view(np.uint64)
-    for word in range(len(words)):
-        if words[word] != 0:
-            for now in range(8 * word, 8 * word + 8):
-                if flips[now] != 0:
-                    moments[count] = now
-                    count += 1
+def _moments(leads, moments) -> int:
+    """Write the sessions with a change of ``leads``, which is 0 before the first; return how many there are.
+
+    Sixty-four sessions become the bits of a word, eight by each multiplication, which moves byte i to bit 56 + i. Four
+    places are written whether they are needed or not, so that the processor seldom has to guess how many there are.
+    """
+    count, before, words = 0, np.uint64(0), leads.view(np.uint64)
+    one, seven = np.uint64(1), np.uint64(56)
+    for block in range(len(words) // 8):
+        bits = np.uint64(0)
+        for part in range(8):
+            bits |= (words[8 * block + part] * np.uint64(0x0102040810204080) >> seven) << np.uint64(8 * part)
+        flips = bits ^ (bits << one | before)
+        before = bits >> np.uint64(63)
+        some = set_bits(flips)
+        for place in range(4):
+            moments[count + place] = 64 * block + trailing_zeros(flips)
+            flips &= flips - one
+        for place in range(4, some):
+            moments[count + place] = 64 * block + trailing_zeros(flips)
+            flips &= flips - one
+        count += some
     return count
 
 
 @compiled
-def _switch(moments, count: int, weight: float, prices, marks, lowest: float, lag: int, rules: Rules, sums) -> bool:
-    """Simulate one symbol that is held or not, order by order: between orders an account is cash + shares x price.
+def _weights(moments, count: int, weight: float, sessions: int):
+    """The weights that change between nothing and ``weight`` at the moments, sessions x 1."""
+    weights = np.zeros((sessions, 1))
+    for flip in range(0, count, 2):
+        weights[moments[flip] : moments[flip + 1] if flip + 1 < count else sessions] = weight
+    return weights
 
-    ``moments`` are the sessions after which the target is the other one. False, and sums of no use, if equity could
-    come down to zero between two orders.
+
+@compiled
+def _open(account, places, capital: float, sums) -> None:
+    """An account of nothing but cash; until it is closed, the mean is a sum and the drawdown a fraction of the peak."""
+    account[:] = 0.0
+    account[CASH] = account[PEAK] = capital
+    places[:] = 0
+    sums[:] = 0.0
+    sums[FINAL] = sums[LOWEST] = capital
+    sums[DRAWDOWN] = 1.0
+
+
+@compiled
+def _close(sums, sessions: int) -> None:
+    """Make of an account's sums what :func:`simulate` leaves."""
+    total = sums[MEAN]
+    sums[MEAN] = total / sessions
+    sums[M2] = max(sums[M2] - total * total / sessions, 0.0)
+    sums[DRAWDOWN] -= 1.0
+    sums[EXPOSURE] += sessions
+
+
+@bare
+def _go(
+    open_, many: int, first: int, moments, counts, wanted: float, prices, marks, path: Path, lowest: float, lag: int,
+    rules: Rules, accounts, places, sums,
+) -> None:  # fmt: skip
+    """Take accounts from order to order, one order each by turns, until all are done."""
+    while many > 0:
+        kept = 0
+        for at in range(many):
+            row = open_[at]
+            goes_on = _turn(
+                moments, counts[row], wanted, prices, marks, path, lowest, lag, rules, accounts, places, row, sums,
+                first + row,
+            )  # fmt: skip
+            open_[kept] = row
+            kept += goes_on
+        many = kept
+
+
+@inlined
+def _turn(
+    moments, count: int, wanted: float, prices, marks, path: Path, lowest: float, lag: int, rules: Rules,
+    accounts, places, row: int, sums, at: int,
+) -> bool:  # fmt: skip
+    """Take an account to its next order and through it: between orders it is cash + shares x price.
+
+    ``moments`` are the sessions after which the target is the other one. False if that was the last: all sessions are
+    done, or equity could come down to zero before the next order, and the sums are of no use.
     """
-    sessions, wanted = len(marks), weight * (1.0 - rules.buffer)
-    held, traded = np.zeros(1), np.zeros((3, 1))
-    cash = before = peak = low = rules.capital
-    first = second = downside = idle = jump = 0.0
-    trough = height = 1.0
-    target, flip, start, decided = 0.0, 0, 0, 0
-    while True:
-        turn = moments[flip] if flip < count else sessions
-        at = turn
-        if rules.on_change == 0.0 and (target != 0.0 or held[0] != 0.0):
-            at = _next_order(marks, decided, turn, cash, held[0], target, rules)
-        end = min(at + lag, sessions)
-        if held[0] == 0.0:
-            idle += end - start
-            downside += (end - start) * min(-rules.hurdle, 0.0) ** 2
-        elif end > start:
-            if cash + held[0] * lowest <= 0.0:
-                return False
-            made = _hold(marks, start, end, cash, held[0], rules.hurdle)
-            first, second, downside = first + made[0], second + made[1], downside + made[2]
-            last = cash + held[0] * marks[end - 1]
-            idle += cash * (made[3] + 1.0 / last - 1.0 / before)
-            before, low, jump = last, min(low, made[4]), max(jump, made[6])
-            if made[4] * height < trough * max(peak, made[5]):
-                peak, trough, height = _deepest(marks, start, end, cash, held[0], peak, trough, height)
-            peak = max(peak, made[5])
-        if end == sessions:
-            break
-        if at == turn:
-            flip += 1
-            target = wanted if flip % 2 else 0.0
-        change = change_of(target, marks[at], cash + held[0] * marks[at], held[0], rules)
-        if change != 0.0:
-            cash = fill(0, change, prices[end], cash, held, traded, rules, sums)
-        value = cash + held[0] * marks[end]
-        if value <= 0.0:
+    sessions, start, flip = len(marks), places[row, START], places[row, FLIP]
+    cash, held = accounts[row, CASH], accounts[row, HELD]
+    turn = moments[row, flip] if flip < count else sessions
+    now = turn
+    if rules.on_change == 0.0 and (flip % 2 or held != 0.0):
+        target = wanted if flip % 2 else 0.0
+        now = _next_order(marks, places[row, DECIDED], turn, cash, held, target, rules)
+    end = min(now + lag, sessions)
+    if held == 0.0:
+        sums[at, EXPOSURE] -= end - start
+        sums[at, DOWNSIDE] += (end - start) * min(-rules.hurdle, 0.0) ** 2
+    elif end > start:
+        if cash + held * lowest <= 0.0:
             return False
-        change = value / before - 1.0
-        first, second, downside = (
-            first + change,
-            second + change * change,
-            downside + min(change - rules.hurdle, 0.0) ** 2,
-        )
-        idle += cash / value
-        before, low, jump, peak = value, min(low, value), max(jump, change), max(peak, value)
-        if value * height < trough * peak:
-            trough, height = value, peak
-        start, decided = end + 1, at + 1
-    sums[FINAL] = before
-    sums[MEAN] = first / sessions
-    sums[M2] = max(second - first * first / sessions, 0.0)
-    sums[DOWNSIDE] = downside
-    sums[DRAWDOWN] = trough / height - 1.0
-    sums[EXPOSURE] = sessions - idle
-    sums[LOWEST] = low
-    sums[JUMP] = jump
+        _stay(marks, path, start, end, cash, held, rules.hurdle, accounts, row, sums, at)
+    places[row, START] = end
+    if end == sessions:
+        return False
+    if now == turn:
+        flip += 1
+    _order(wanted if flip % 2 else 0.0, marks[now], prices[end], rules, accounts, row, sums, at)
+    if not _pass(marks[end], rules.hurdle, accounts, row, sums, at):
+        return False
+    places[row, START], places[row, DECIDED], places[row, FLIP] = end + 1, now + 1, flip
+    return True
+
+
+@inlined
+def _stay(
+    marks, path: Path, start: int, end: int, cash: float, held: float, hurdle: float, accounts, row, sums, at
+) -> None:
+    """Add the sessions from ``start`` to before ``end``, in which the shares held stay what they are."""
+    before, peak, last = sums[at, FINAL], accounts[row, PEAK], cash + held * marks[end - 1]
+    if cash == 0.0:
+        returns, squares, shortfalls = _sums(path.totals, start, end)
+        lowest, highest, rise = _extremes(path.extremes, start, end)
+        bottom, top = held * lowest, held * highest
+    else:
+        returns, squares, shortfalls, inverses, bottom, top, rise = _hold(marks, start, end, cash, held, hurdle)
+        sums[at, EXPOSURE] -= cash * (inverses + 1.0 / last - 1.0 / before)
+    sums[at, FINAL] = last
+    sums[at, MEAN] += returns
+    sums[at, M2] += squares
+    sums[at, DOWNSIDE] += shortfalls
+    sums[at, LOWEST] = min(sums[at, LOWEST], bottom)
+    sums[at, JUMP] = max(sums[at, JUMP], rise)
+    accounts[row, PEAK] = max(peak, top)
+    if bottom < sums[at, DRAWDOWN] * accounts[row, PEAK]:
+        if cash == 0.0:
+            sums[at, DRAWDOWN] = _fallen(path.extremes, start, end, peak / held, sums[at, DRAWDOWN])
+        else:
+            sums[at, DRAWDOWN] = _deepest(marks, start, end, cash, held, peak, sums[at, DRAWDOWN])
+
+
+@inlined
+def _order(target: float, mark: float, price: float, rules: Rules, accounts, row, sums, at) -> None:
+    """Trade towards a target weight decided at a mark, as :func:`fill` does for one of many symbols."""
+    cash, held, size = accounts[row, CASH], accounts[row, HELD], accounts[row, SIZE]
+    change = change_of(target, mark, cash + held * mark, held, rules)
+    if close_to(cash, 0.0):
+        cash = 0.0
+    if change > 0.0:
+        quantity, paid, fee, cash = bought(change, price, cash, rules)
+        if quantity > 0.0:
+            if held == 0.0:
+                accounts[row, SIZE] = accounts[row, COST] = accounts[row, FEES] = 0.0
+            accounts[row, HELD] = add(held, quantity)
+            accounts[row, SIZE] += quantity
+            accounts[row, COST] += quantity * paid
+            accounts[row, FEES] += fee
+            sums[at, ORDERS] += 1.0
+    elif change < 0.0:
+        quantity, got, fee, cash = sold(change, price, cash, held, rules)
+        if quantity > 0.0:
+            whole = close_to(quantity, size)
+            sums[at, TRADES] += 1.0
+            sums[at, WINS] += won(size if whole else quantity, got, fee, size, accounts[row, COST], accounts[row, FEES])
+            left = 0.0 if whole else (size - quantity) / size
+            accounts[row, HELD] = add(held, -quantity)
+            accounts[row, SIZE] *= left
+            accounts[row, COST] *= left
+            accounts[row, FEES] *= left
+            sums[at, ORDERS] += 1.0
+    accounts[row, CASH] = cash
+
+
+@inlined
+def _pass(price: float, hurdle: float, accounts, row, sums, at) -> bool:
+    """Add one session that ends at a mark; False, and of no use, if equity is not above zero then."""
+    value = accounts[row, CASH] + accounts[row, HELD] * price
+    if value <= 0.0:
+        return False
+    change = value / sums[at, FINAL] - 1.0
+    sums[at, MEAN] += change
+    sums[at, M2] += change * change
+    sums[at, DOWNSIDE] += min(change - hurdle, 0.0) ** 2
+    sums[at, EXPOSURE] -= accounts[row, CASH] / value
+    sums[at, FINAL], sums[at, LOWEST], sums[at, JUMP] = value, min(sums[at, LOWEST], value), max(sums[at, JUMP], change)
+    accounts[row, PEAK] = max(accounts[row, PEAK], value)
+    if value < sums[at, DRAWDOWN] * accounts[row, PEAK]:
+        sums[at, DRAWDOWN] = value / accounts[row, PEAK]
     return True
 
 
@@ -480,11 +722,11 @@ def _hold(marks, start: int, end: int, cash: float, held: float, hurdle: float):
 
 
 @compiled
-def _deepest(marks, start: int, end: int, cash: float, held: float, peak: float, trough: float, height: float):
-    """The peak after some sessions, and the pair of equity and peak that is the deepest drawdown so far."""
+def _deepest(marks, start: int, end: int, cash: float, held: float, peak: float, deepest: float) -> float:
+    """The lowest equity so far as a fraction of the highest before it, after some sessions."""
     for now in range(start, end):
         value = cash + held * marks[now]
         peak = max(peak, value)
-        if value * height < trough * peak:
-            trough, height = value, peak
-    return peak, trough, height
+        if value < deepest * peak:
+            deepest = value / peak
+    return deepest

@@ -21,7 +21,7 @@ Flags = npt.NDArray[np.bool_]
 _PERIODS = {"week_end": "W", "month_end": "M", "month_start": "M"}
 # What the compiled loops do not model; a backtest does.
 _BACKTEST_ONLY = (
-    *("max_volume_share", "impact", "target", "allow_short", "borrow_rate"),
+    *("max_volume_share", "impact", "target", "sizing", "allow_short", "borrow_rate"),
     *("max_leverage", "debit_rate", "day_count", "delisting"),
 )
 
@@ -118,7 +118,7 @@ def rules_of(assumptions: Assumptions) -> Rules:
                 f"a sweep cannot express assumption {name} = {getattr(assumptions, name)!r}",
                 hint="leave it at its default here, and run a backtest of the combinations that matter",
             )
-    return Rules(
+    numbers = Rules(
         capital=assumptions.capital_usd,
         fee_share=assumptions.commission_per_share_usd,
         fee_trade=assumptions.commission_per_trade_usd,
@@ -135,6 +135,7 @@ def rules_of(assumptions: Assumptions) -> Rules:
         on_change=float(assumptions.rebalance == "on_change"),
         hurdle=assumptions.risk_free_rate / assumptions.sessions_per_year,
     )
+    return Rules(*map(float, numbers))  # compiled code would take a whole number for another type, and compile again
 
 
 def _check_frames(bars: Bars) -> None:

@@ -106,7 +106,7 @@ def test_an_interrupted_run_ends_cleanly_and_can_be_resumed(
     while not step_is_running("update_data")(home):
         assert process.poll() is None
     os.kill(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == 143, said
     state = rows(home / "data" / "journal.sqlite", "SELECT state, exit_code FROM runs")
     assert state == [("cancelled", 143)]

@@ -57,7 +57,7 @@ class Venue:
 
     def stop(self) -> int:
         self.process.terminate()
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=300)
         return self.process.returncode
 
 

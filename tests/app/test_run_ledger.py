@@ -71,7 +71,7 @@ def wait_for(file: Path, process: subprocess.Popen[str]) -> str:
 def is_gone(pid: int) -> bool:
     """Whether a process ends within a while."""
     try:
-        psutil.Process(pid).wait(timeout=60)
+        psutil.Process(pid).wait(timeout=300)
     except psutil.NoSuchProcess:
         return True
     return not psutil.pid_exists(pid)
@@ -198,7 +198,7 @@ def test_a_run_is_stopped_cleanly_by_its_id(home: Path) -> None:
     assert "RUNNING: long for 2013-02-28" in workbench(home, "status").stdout
     stopped = workbench(home, "stop", row["run_id"])
     assert (stopped.returncode, stopped.stdout.split(",")[0]) == (0, f"{row['run_id']}: cancelled")
-    output = process.communicate(timeout=60)[0]
+    output = process.communicate(timeout=300)[0]
     assert (process.returncode, (home / "cleaned.txt").read_text()) == (143, "yes"), output
     assert is_gone(kernel)
     assert states(home, row["run_id"]) == {"wait": ["error", "ok", "error", "not_run"]}
@@ -211,7 +211,7 @@ def test_a_halt_interrupts_a_step_that_may_order(home: Path) -> None:
     process = start(home, "run", "order", "--session", SESSION, "--allow-dirty")
     kernel = int(wait_for(home / "pid.txt", process))
     assert workbench(home, "halt", "--reason", "drill", "--flatten").returncode == 0
-    output = process.communicate(timeout=60)[0]
+    output = process.communicate(timeout=300)[0]
     assert (process.returncode, (home / "cleaned.txt").read_text()) == (143, "yes"), output
     assert "trading was halted: drill" in output
     assert is_gone(kernel)
@@ -229,7 +229,7 @@ def test_a_halt_leaves_a_step_alone_that_may_not_order(home: Path) -> None:
     wait_for(home / "here.txt", process)
     assert workbench(home, "halt").returncode == 0
     (home / "go.txt").write_text("x")
-    output = process.communicate(timeout=60)[0]
+    output = process.communicate(timeout=300)[0]
     assert process.returncode == 0, output
 
 

@@ -35,12 +35,12 @@ def test_lab_serves_the_notebooks_of_the_installation(tmp_path: Path, port: int)
     listing = None
     while listing is None and time.monotonic() < deadline and process.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=60) as answer:
+            with urllib.request.urlopen(url, timeout=300) as answer:
                 listing = json.load(answer)
         except (urllib.error.URLError, ConnectionError):
             with suppress(subprocess.TimeoutExpired):  # it is still starting: look again in a moment
                 process.wait(timeout=0.2)
     os.killpg(process.pid, signal.SIGTERM)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=300)
     assert listing is not None, said
     assert "03_backtest.ipynb" in {entry["name"] for entry in listing["content"]}

@@ -108,7 +108,7 @@ def test_two_processes_load_while_two_read(tmp_path: Path, make_dataset: Make) -
         for process in (*writers, *readers):
             say(process)
         for process in (*writers, *readers):
-            output, errors = process.communicate(timeout=60)
+            output, errors = process.communicate(timeout=300)
             assert (process.returncode, errors) == (0, "")
             if process in readers:
                 counts, in_order = json.loads(output)
@@ -132,7 +132,7 @@ def test_a_load_that_is_killed_leaves_the_snapshot_before_and_can_be_done_again(
             assert process.stdout is not None
             assert process.stdout.readline() == "in the transaction\n"
             process.send_signal(signal.SIGKILL)
-            assert process.wait(timeout=60) == -signal.SIGKILL
+            assert process.wait(timeout=300) == -signal.SIGKILL
         assert (lake.snapshot(), lake.symbols()) == (before, ["A"])
         result = lake.load(data)
         assert (result.rows_added, result.snapshot) == (1, before + 1)
@@ -145,7 +145,7 @@ def test_a_first_load_that_is_killed_can_be_done_again(tmp_path: Path, make_data
         assert process.stdout is not None
         assert process.stdout.readline() == "in the transaction\n"
         process.send_signal(signal.SIGKILL)
-        process.wait(timeout=60)
+        process.wait(timeout=300)
     with Lake(tmp_path) as lake:
         assert lake.is_empty()
         with pytest.raises(DataError, match=r"is empty; run: workbench data load$"):

@@ -32,7 +32,8 @@ EXAMPLES = {"/home/ada/prices.csv", "/home/ada"}
 
 
 def committed() -> Iterator[Path]:
-    yield from (path for path in ROOT.iterdir() if path.is_file() and path.suffix in SUFFIXES)
+    """What is or will be; a worktree's ``.git`` is a file, and says where its repository is."""
+    yield from (path for path in ROOT.iterdir() if path.is_file() and path.suffix in SUFFIXES and path.name != ".git")
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*")):
             hidden = any(part in {"__pycache__", ".ipynb_checkpoints"} for part in path.parts)

@@ -168,7 +168,7 @@ def test_processes_that_write_at_once_lose_nothing(ledger: TrialLedger) -> None:
     command = [sys.executable, "-c", WRITER, str(ledger.folder)]
     writers = [subprocess.Popen([*command, str(worker), "never"]) for worker in (1, 2, 3)]
     writers.append(subprocess.Popen([*command, "3", "never"]))  # the same study twice
-    assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0, 0]
+    assert [writer.wait(timeout=300) for writer in writers] == [0, 0, 0, 0]
     assert ledger.count("moving_average", ["IBM"]) == 150
     assert len(ledger.read()) == 150
 
@@ -176,7 +176,7 @@ def test_processes_that_write_at_once_lose_nothing(ledger: TrialLedger) -> None:
 @pytest.mark.parametrize("fatal", ["before the name", "in the middle"])
 def test_a_writer_that_is_killed_leaves_whole_parts_only(ledger: TrialLedger, fatal: str) -> None:
     ledger.add(tried({(5, 20): 0.01}), STUDY, at=AT)
-    writer = subprocess.run([sys.executable, "-c", WRITER, str(ledger.folder), "1", fatal], check=False, timeout=60)
+    writer = subprocess.run([sys.executable, "-c", WRITER, str(ledger.folder), "1", fatal], check=False, timeout=300)
     assert writer.returncode == -signal.SIGKILL
     assert len([file for file in ledger.folder.rglob("*") if file.is_file()]) == 2  # one of them has no name of a part
     assert ledger.count("moving_average", ["IBM", "AAPL"]) == 1

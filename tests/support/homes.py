@@ -71,7 +71,7 @@ def workbench(home: Path, *arguments: str, **more: str) -> subprocess.CompletedP
     """Run a command in ``home`` as a user would, in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "workbench.cli.main", *arguments],
-        cwd=home, env=environment(**more), capture_output=True, text=True, timeout=300, check=False,
+        cwd=home, env=environment(**more), capture_output=True, text=True, timeout=900, check=False,
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
 

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 import pytest
 
 from workbench.clock import ManualClock
-from workbench.data.dataset import Dataset
+from workbench.data.dataset import Dataset, Staged
 from workbench.data.lake import Lake
 from workbench.data.sample import load_sample, read_sample
 from workbench.errors import DataError
@@ -248,3 +249,23 @@ def test_a_load_that_met_another_is_worked_out_again_on_the_newer_data(tmp_path:
         assert other.bars(["A"], adjustment="raw", snapshot=result.snapshot - 1).prices_on(date(2013, 1, 4)) == {
             "A": 4.0
         }
+
+
+class Moments:
+    """A source of daily bars that stages moments for sessions."""
+
+    name = digest = "moments"
+
+    def stage(self, connection: duckdb.DuckDBPyConnection) -> Staged:
+        connection.execute(
+            "CREATE OR REPLACE TEMP VIEW staged_bars AS SELECT 'A' AS symbol, TIMESTAMP '2013-01-02 16:00' AS session, "
+            "1.0 AS open, 1.0 AS high, 1.0 AS low, 1.0 AS close, 1.0 AS volume"
+        )
+        return Staged(bars="staged_bars")
+
+
+def test_moments_are_not_taken_for_sessions(tmp_path: Path) -> None:
+    with Lake(tmp_path) as lake:
+        with pytest.raises(DataError, match="session was staged as TIMESTAMP, not DATE"):
+            lake.load(Moments())
+        assert lake.is_empty()

@@ -59,11 +59,11 @@ def check(
         raise DataError("there are no bars by the minute in the lake", hint="leave out --frequency minute")
     report = quality.check(
         rows,
-        lake.actions(names, start=start, end=last, snapshot=snapshot, listed=True),
+        lake.action_rows(names, start=start, end=last, snapshot=snapshot, listed=True),
         calendar,
         session=session,
-        notices=lake.notices(names, snapshot=snapshot),
-        listings=lake.listings(names, snapshot=snapshot),
+        notices=lake.notice_rows(names, snapshot=snapshot),
+        listings=lake.spells(snapshot=snapshot),
         acceptances=acceptances(workbench.journal) if accepted is None else accepted,
         today=workbench.clock.now().date(),
         crossed=lake.quotes(names, start=start, end=last, crossed=True, snapshot=snapshot),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 CATALOG = "catalog.sqlite"
 FILES = "files"
 SPILL = "spill"
+# What a load sorts and compares in; the rest goes to the lake's own spill folder, however large the file is.
+LOAD_MEMORY = "1GB"
 CACHE = "cache"
 T = TypeVar("T")
 
@@ -40,6 +42,7 @@ _PASSING = re.compile(
 )
 _ENCRYPTED = "SELECT 1 FROM __ducklake_metadata_lake.ducklake_metadata WHERE key = 'encrypted' AND value = 'true'"
 _NO_ROOM = re.compile(r"No space left|File too large|[Qq]uota exceeded|disk is full|disk I/O error")
+_NO_MEMORY = re.compile(r"Out of Memory|failed to (pin|allocate)|could not allocate")
 _BROKEN = re.compile(r"not a database|malformed|Cannot open file|No such file|Invalid Input.*[Pp]arquet|[Mm]agic bytes")
 
 
@@ -102,6 +105,7 @@ def settle(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     What the footer of a file says is kept: every file of a lake has a name of its own, for ever. With encrypted files
     DuckDB 1.5 fails then.
     """
+    connection.execute("RESET memory_limit")
     connection.execute("SET threads = 1" if _is_small(folder / FILES) else "RESET threads")
     encrypted = connection.execute(_ENCRYPTED).fetchall()
     connection.execute(f"SET parquet_metadata_cache = {str(not encrypted).lower()}")
@@ -111,6 +115,7 @@ def open_up(connection: duckdb.DuckDBPyConnection) -> None:
     """Set up for reading what is not the lake's: how much there is is not known, and files can be written anew."""
     connection.execute("RESET threads")
     connection.execute("SET parquet_metadata_cache = false")
+    connection.execute(f"SET memory_limit = '{LOAD_MEMORY}'")
 
 
 def _is_small(files: Path) -> bool:
@@ -202,6 +207,8 @@ def _quoted(value: object) -> str:
 def _advice(error: BaseException) -> str | None:
     if _NO_ROOM.search(str(error)):
         return "there is no room left for it on the disk; the lake is as it was"
+    if _NO_MEMORY.search(str(error)):
+        return f"it does not fit into the {LOAD_MEMORY} that a load works in: load it in parts"
     if _BROKEN.search(str(error)):
         return "the lake is damaged: restore it from a backup, or remove its folder and run: workbench data load"
     return None

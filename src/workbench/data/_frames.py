@@ -12,7 +12,6 @@ import pandas as pd
 from workbench.data.adjust import Events, apply
 from workbench.data.bars import FIELDS, Adjustment, Bars
 from workbench.data.dataset import Frequency
-from workbench.data.rows import BarRows
 
 __all__ = [
     "actions",
@@ -20,9 +19,7 @@ __all__ = [
     "coverage",
     "days_of",
     "empty",
-    "no_rows",
     "notices",
-    "rows",
     "snapshots",
     "table",
     "widen_days",
@@ -98,36 +95,6 @@ def empty(columns: Mapping[str, str]) -> pd.DataFrame:
     return table([], columns)
 
 
-def rows(columns: Columns, names: Sequence[str], frequency: Frequency, snapshot: int) -> BarRows:
-    """Long columns ``code``, ``day`` or ``us`` and the fields, in any order, by symbol and time."""
-    codes = np.asarray(columns["code"])
-    times = np.asarray(columns["day" if frequency == "daily" else "us"]).astype(np.int64)
-    values = {name: np.asarray(columns[name], dtype=np.float64) for name in FIELDS}
-    if not _in_order(codes, times):
-        order = np.lexsort((times, codes))
-        codes, times = codes[order], times[order]
-        values = {name: column[order] for name, column in values.items()}
-    counts = np.bincount(codes, minlength=len(names))
-    there = np.flatnonzero(counts)
-    unit = "datetime64[D]" if frequency == "daily" else "datetime64[us]"
-    return BarRows(
-        tuple(names[code] for code in there.tolist()),
-        np.concatenate([[0], np.cumsum(counts[there])]).astype(np.int64),
-        times.view(unit).astype("datetime64[ns]"),
-        **values,
-        frequency=frequency,
-        snapshot=snapshot,
-    )
-
-
-def no_rows(frequency: Frequency, snapshot: int) -> BarRows:
-    """No bars of any symbol."""
-    nothing = np.zeros(0)
-    columns: dict[str, np.ndarray[Any, Any]] = dict.fromkeys(("day", "us", *FIELDS), nothing)
-    columns["code"] = nothing.astype(np.int32)
-    return rows(columns, [], frequency, snapshot)
-
-
 def days_of(starts: pd.DatetimeIndex, time_zone: str) -> pd.DatetimeIndex:
     """The session of every minute: its day in the exchange's time zone."""
     return starts.tz_localize("UTC").tz_convert(time_zone).tz_localize(None).normalize()
@@ -171,8 +138,3 @@ def _widen(
             wide.reshape(len(index), len(names)), index=index, columns=pd.Index(names, name="symbol")
         )
     return Bars(**frames, adjustment="raw", snapshot=snapshot, frequency=frequency)
-
-
-def _in_order(codes: np.ndarray[Any, Any], times: np.ndarray[Any, Any]) -> bool:
-    later = (codes[1:] == codes[:-1]) & (times[1:] >= times[:-1])
-    return bool(np.all(later | (codes[1:] > codes[:-1])))

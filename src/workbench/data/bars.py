@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Literal, cast
 
 from workbench.data.dataset import FIELDS, Frequency
 from workbench.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["FIELDS", "Adjustment", "Bars"]
 
@@ -39,9 +40,7 @@ class Bars:
 
     @property
     def sessions(self) -> pd.DatetimeIndex:
-        index = self.close.index
-        assert isinstance(index, pd.DatetimeIndex)
-        return index
+        return cast("pd.DatetimeIndex", self.close.index)
 
     @property
     def symbols(self) -> list[str]:
@@ -52,6 +51,8 @@ class Bars:
 
     def between(self, start: date | None = None, end: date | None = None) -> Bars:
         """The sessions (of minutes: the days in UTC) from ``start`` to ``end``, both included; prices stay."""
+        import pandas as pd
+
         first = None if start is None else pd.Timestamp(start)
         last = None if end is None else pd.Timestamp(end)
         if last is not None and self.frequency == "minute":
@@ -75,5 +76,7 @@ class Bars:
 
     def prices_on(self, session: date, field: str = "close") -> dict[str, float]:
         """Symbol to price for the symbols that traded on ``session``."""
+        import pandas as pd
+
         row = getattr(self, field).loc[pd.Timestamp(session)].dropna()
         return {str(symbol): float(price) for symbol, price in row.items()}

@@ -57,6 +57,10 @@ class Listings:
     def __bool__(self) -> bool:
         return bool(self._by_symbol)
 
+    def spells(self, symbol: str) -> list[Spell]:
+        """Every spell of a ticker, by its first session."""
+        return list(self._by_symbol.get(symbol, ()))
+
     def spell(self, symbol: str, on: date) -> Spell | None:
         """The last spell of a ticker that has begun by ``on``; None if it has no listing by then."""
         spells = self._by_symbol.get(symbol, [])

@@ -14,13 +14,11 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.data._attached import LOAD_HINT
 from workbench.data._effects import effective
-from workbench.data._reading import Reader, Rows
-from workbench.data._records import Records
+from workbench.data._plain import Plain
+from workbench.data._reading import Reader
 from workbench.data._sql import asked
 from workbench.data._tables import MINUTES
-from workbench.data.instruments import Listings, Piece
 from workbench.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -29,12 +27,11 @@ if TYPE_CHECKING:
 
     from workbench.data.bars import Adjustment, Bars
     from workbench.data.dataset import Frequency
-    from workbench.data.rows import BarRows
 
 _ADJUSTMENTS = ("raw", "split", "total")
 
 
-class Lake(Records):
+class Lake(Plain):
     """The lake in one folder: ``catalog.sqlite`` and Parquet files under ``files/``.
 
     It is attached on first use and holds no lock between calls; several processes may read and write at
@@ -57,10 +54,6 @@ class Lake(Records):
     ...     lake.bars(["IBM"], snapshot=result.snapshot).prices_on(date(2013, 1, 2))
     {'IBM': 196.3}
     """
-
-    def symbols(self, snapshot: int | None = None, at: datetime | None = None) -> list[str]:
-        """Every ticker with daily bars, sorted."""
-        return list(self._reader(snapshot, at).symbols)
 
     def coverage(
         self,
@@ -86,23 +79,6 @@ class Lake(Records):
         if names is not None:
             _require(names, {row[0] for row in rows}, reader)
         return _frames.coverage(rows, names)
-
-    def last_session(self, snapshot: int | None = None) -> date:
-        """The last session on which any symbol has a bar.
-
-        Raises
-        ------
-        DataError
-            If there are no bars.
-        """
-        session = self._reader(snapshot).last_session()
-        if session is None:
-            raise DataError(f"the lake in {self.folder} is empty", hint=LOAD_HINT)
-        return session
-
-    def traded(self, session: date, symbols: Sequence[str] | None = None, *, snapshot: int | None = None) -> list[str]:
-        """Those of ``symbols`` (default: all) with a bar on ``session``, sorted; none is an empty list."""
-        return self._reader(snapshot).traded(session, asked(symbols))
 
     def last_common_session(
         self, symbols: Sequence[str], snapshot: int | None = None, on_or_before: date | None = None
@@ -153,10 +129,7 @@ class Lake(Records):
         reader = self._reader(version)
         names = self._names(symbols, reader, end)
         pieces = reader.listings.pieces(names, end or date.max)
-        first, last = start or date.min, end or date.max
-        columns = (
-            self._sql(version).bars(pieces, first, last, cleaned=True) if cleaned else reader.bars(pieces, first, last)
-        )
+        columns = self._long(pieces, start, end, "daily", version, cleaned=cleaned)
         self._require_some(columns["code"], names, reader, start, end)
         raw = _frames.widen_days(columns, names, version)
         if adjustment == "raw":
@@ -192,7 +165,7 @@ class Lake(Records):
         known = reader.symbols_of(MINUTES)
         names = asked(symbols) or []
         pieces = reader.listings.pieces(names, end or date.max)
-        columns = reader.minutes(pieces, start or date.min, end or date.max, cleaned=cleaned)
+        columns = self._long(pieces, start, end, "minute", version, cleaned=cleaned)
         seen = {names[code] for code in set(columns["code"].tolist())}
         unknown = [name for name in names if name not in seen and name not in known]
         if unknown:
@@ -207,49 +180,6 @@ class Lake(Records):
         since, until = days[0].date(), days[-1].date()
         actions = self._effective(names, since, until, version, cleaned=cleaned)
         return _frames.adjusted(raw, actions, adjustment, days=days)
-
-    def rows(
-        self,
-        symbols: Sequence[str] | None = None,
-        *,
-        start: date | None = None,
-        end: date | None = None,
-        frequency: Frequency = "daily",
-        snapshot: int | None = None,
-        at: datetime | None = None,
-        cleaned: bool = False,
-    ) -> BarRows:
-        """Raw bars as long columns, sorted by symbol, then time: what rules and cleaning work on.
-
-        Symbols are tickers as traded on the day, as they are stored: no instrument is followed. ``start`` and
-        ``end`` are sessions, both included. Symbols without a bar in the range are left out; none at all is an
-        empty answer.
-
-        Raises
-        ------
-        DataError
-            If a symbol or the snapshot is unknown.
-        """
-        from workbench.data import _frames
-
-        version = self._version(snapshot, at)
-        reader = self._reader(version)
-        known = reader.symbols if frequency == "daily" else self._sql(version).symbols_of(MINUTES)
-        names = sorted(asked(symbols) or known)
-        if not known and symbols is None:
-            return _frames.no_rows(frequency, version)
-        unknown = sorted(set(names) - set(known))
-        if unknown:
-            kind = "bars" if frequency == "daily" else "minutes"
-            raise DataError(f"no {kind} of {', '.join(unknown)} in the lake", hint=nearest(unknown[0], known))
-        pieces, first, last = Listings(()).pieces(names, date.max), start or date.min, end or date.max
-        if frequency == "minute":
-            columns = self._sql(version).minutes(pieces, first, last, cleaned=cleaned)
-        elif cleaned:
-            columns = self._sql(version).bars(pieces, first, last, cleaned=True)
-        else:
-            columns = reader.bars(pieces, first, last)
-        return _frames.rows(columns, names, frequency, version)
 
     def actions(
         self,
@@ -278,31 +208,6 @@ class Lake(Records):
 
         rows = self._actions(asked(symbols), start or date.min, end or date.max, self._version(snapshot, at), cleaned)
         return _frames.actions(rows if listed else effective(rows))
-
-    def history(
-        self, symbol: str, *, end: date | None = None, snapshot: int | None = None
-    ) -> list[tuple[date, float, float, float, float, float]]:
-        """Raw daily bars of one symbol up to ``end`` as plain rows, ascending: session, the four prices, volume.
-
-        None is an empty list. Neither pandas nor numpy is imported for it.
-        """
-        reader = self._reader(snapshot)
-        last = end or date.max
-        pieces = reader.listings.pieces([symbol], last)
-        return (
-            [(row[0], row[1], row[2], row[3], row[4], row[5]) for row in reader.history(pieces, last)] if pieces else []
-        )
-
-    def action_rows(
-        self, *, end: date | None = None, snapshot: int | None = None
-    ) -> list[tuple[str, date, str, float]]:
-        """Symbol, ex-date, kind (``split`` or ``dividend``) and value of all actions up to ``end``, without pandas.
-
-        Ordered by ex-date, splits first, then symbol.
-        """
-        rows = effective(self._reader(snapshot).actions(None, date.min, end or date.max))
-        plain = [(symbol, ex_date, kind, value) for symbol, ex_date, kind, value, _ in rows]
-        return sorted(plain, key=lambda row: (row[1], row[2] != "split", row[0]))
 
     def notices(self, symbols: Sequence[str] | None = None, *, snapshot: int | None = None) -> pd.DataFrame:
         """Known faults of the sources: ``symbol``, ``first`` and ``last`` session concerned, ``detail``."""
@@ -341,20 +246,6 @@ class Lake(Records):
         wanted = export.Export(table, symbols, start, end, adjustment, version, cleaned)
         return export.write(self, file, wanted, replace=replace)
 
-    def _actions(self, names: list[str] | None, first: date, last: date, version: int, cleaned: bool) -> Rows:
-        """Actions as they were listed, as plain rows; of an instrument those under the tickers it had."""
-        reader = self._reader(version)
-        pieces = reader.listings.pieces(names, last) if names and reader.listings else None
-        wanted = names if pieces is None else sorted({piece.ticker for piece in pieces})
-        if wanted == []:
-            return []
-        source = self._sql(version)
-        rows = source.actions(wanted, first, last, cleaned=True) if cleaned else reader.actions(wanted, first, last)
-        return rows if pieces is None else _renamed(rows, pieces, names or [])
-
-    def _effective(self, names: list[str], first: date, last: date, version: int, *, cleaned: bool) -> Rows:
-        return effective(self._actions(names, first, last, version, cleaned))
-
     def _names(self, symbols: Sequence[str] | None, reader: Reader, end: date | None) -> list[str]:
         """The symbols of a read; all are those that an instrument is known by on its last day."""
         names = asked(symbols)
@@ -389,22 +280,6 @@ def _require(names: list[str], seen: set[str], reader: Reader) -> None:
     unknown = [name for name in names if name not in seen]
     if unknown:
         raise DataError(f"no bars of {', '.join(unknown)} in the lake", hint=nearest(unknown[0], reader.symbols))
-
-
-def _renamed(rows: Rows, pieces: Sequence[Piece], names: Sequence[str]) -> Rows:
-    """Actions by the ticker of their day, as actions of the symbols asked for."""
-    owners: dict[str, list[Piece]] = {}
-    for piece in pieces:
-        owners.setdefault(piece.ticker, []).append(piece)
-    found = [
-        (names[piece.code], ex_date, *rest)
-        for ticker, ex_date, *rest in rows
-        for piece in owners[ticker]
-        if piece.first <= ex_date <= piece.last
-    ]
-    found.sort(key=lambda row: row[2], reverse=True)
-    found.sort(key=lambda row: (row[1], row[0]))
-    return found
 
 
 def _shown(names: Sequence[str]) -> str:

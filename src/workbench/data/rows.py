@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from workbench.data.bars import Bars
 from workbench.data.dataset import FIELDS
 from workbench.data.rules import Frequency
 from workbench.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.data.bars import Bars
 
 __all__ = ["BarRows", "Frequency"]
 
@@ -66,6 +70,7 @@ class BarRows:
     def covering(self, symbols: Sequence[str]) -> BarRows:
         """The same bars with a place for each of ``symbols``, sorted, whether there are bars of it or none.
 
+        >>> import pandas as pd
         >>> nothing = BarRows.from_frame(pd.DataFrame(columns=["symbol", "at", *FIELDS]))
         >>> nothing.covering(["IBM", "FB"]).symbols
         ('FB', 'IBM')
@@ -81,14 +86,51 @@ class BarRows:
 
     def frame(self) -> pd.DataFrame:
         """The same as columns ``symbol``, ``at`` and the fields."""
+        import pandas as pd
+
         fields = {name: getattr(self, name) for name in FIELDS}
         names = np.repeat(np.array(self.symbols, dtype=object), np.diff(self.offsets))
         return pd.DataFrame({"symbol": names, "at": self.at, **fields})
 
     @classmethod
+    def from_columns(
+        cls, columns: Mapping[str, Any], names: Sequence[str], frequency: Frequency = "daily", snapshot: int = 0
+    ) -> BarRows:
+        """Columns ``code`` (a place in ``names``), ``day`` or ``us`` since 1970 and the fields, in any order.
+
+        Those of ``names`` without a bar are left out.
+        """
+        codes = np.asarray(columns["code"])
+        times = np.asarray(columns["day" if frequency == "daily" else "us"]).astype(np.int64)
+        values = {name: np.asarray(columns[name], dtype=np.float64) for name in FIELDS}
+        if not _are_in_order(codes, times):
+            order = np.lexsort((times, codes))
+            codes, times = codes[order], times[order]
+            values = {name: column[order] for name, column in values.items()}
+        counts = np.bincount(codes, minlength=len(names))
+        there = np.flatnonzero(counts)
+        unit = "datetime64[D]" if frequency == "daily" else "datetime64[us]"
+        return cls(
+            tuple(names[code] for code in there.tolist()),
+            np.concatenate([[0], np.cumsum(counts[there])]).astype(np.int64),
+            times.view(unit).astype("datetime64[ns]"),
+            **values,
+            frequency=frequency,
+            snapshot=snapshot,
+        )
+
+    @classmethod
+    def none(cls, frequency: Frequency = "daily", snapshot: int = 0) -> BarRows:
+        """No bars of any symbol."""
+        nothing = np.zeros(0)
+        columns: dict[str, np.ndarray[Any, Any]] = dict.fromkeys(("day", "us", *FIELDS), nothing)
+        return cls.from_columns(columns | {"code": nothing.astype(np.int32)}, [], frequency, snapshot)
+
+    @classmethod
     def from_frame(cls, frame: pd.DataFrame, frequency: Frequency = "daily", snapshot: int = 0) -> BarRows:
         """Columns ``symbol``, ``at`` (or ``session``) and the fields, in any order; duplicates keep theirs.
 
+        >>> import pandas as pd
         >>> day = pd.Timestamp("2013-01-02")
         >>> bar = {"open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume": 5.0}
         >>> rows = BarRows.from_frame(pd.DataFrame([{"symbol": s, "session": day} | bar for s in ("MSFT", "IBM")]))
@@ -132,3 +174,8 @@ class BarRows:
             **{name: values[order][kept] for name, values in wide.items()},
             snapshot=bars.snapshot,
         )
+
+
+def _are_in_order(codes: np.ndarray[Any, Any], times: np.ndarray[Any, Any]) -> bool:
+    later = (codes[1:] == codes[:-1]) & (times[1:] >= times[:-1])
+    return bool(np.all(later | (codes[1:] > codes[:-1])))

@@ -42,7 +42,8 @@ def lake(loaded: Path, tmp_path: Path) -> Iterator[Lake]:
 
 
 def closes(lake: Lake, symbol: str, snapshot: int | None = None) -> list[float]:
-    return lake.rows([symbol], snapshot=snapshot).close.tolist()
+    pieces = Listings(()).pieces([symbol], date.max)
+    return [row[4] for row in lake._sql(snapshot or lake.snapshot()).history(pieces, date.max)]
 
 
 def is_direct(lake: Lake, snapshot: int | None = None) -> bool:

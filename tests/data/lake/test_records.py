@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from support.staging import Frames, actions, flat
 
+from workbench.calendars import calendar
 from workbench.data.lake import Lake
 from workbench.errors import DataError
 
@@ -118,7 +119,7 @@ def test_stock_dividends_are_splits_and_special_dividends_cash(tmp_path: Path) -
         assert lake.bars(["A"], adjustment="total").close["A"].tolist() == pytest.approx([6.4, 6.4, 8.0])
 
 
-def test_plain_rows_are_the_bars_and_actions_without_pandas(sample_lake: Lake) -> None:
+def test_plain_rows_are_the_bars_and_actions_without_pandas(sample_lake: Lake, tmp_path: Path) -> None:
     raw = sample_lake.bars(["ZEN"], end=date(2014, 6, 2), adjustment="raw")
     rows = sample_lake.history("ZEN", end=date(2014, 6, 2))
     assert [row[0] for row in rows] == [stamp.date() for stamp in raw.sessions]
@@ -127,11 +128,17 @@ def test_plain_rows_are_the_bars_and_actions_without_pandas(sample_lake: Lake) -
     found = sample_lake.action_rows(end=date(2005, 2, 28))
     assert ("AAPL", date(2005, 2, 28), "split", 2.0) in found
     assert found == sorted(found, key=lambda row: row[1])
+    calendar("XNYS", tmp_path)  # worked out with pandas, and kept
     code = (
         "import sys; from datetime import date; from pathlib import Path; from workbench.data.lake import Lake\n"
         f"lake = Lake(Path({str(sample_lake.folder)!r}))\n"
         "day = lake.last_session(); lake.traded(day, ['ZEN']); lake.last_common_session(['ZEN', 'AAPL'])\n"
         "lake.symbols(), lake.history('ZEN'), lake.action_rows(), lake.loaded('x'), lake.is_empty()\n"
+        "from workbench.calendars import calendar; from workbench.data.quality import check\n"
+        "facts = {'notices': lake.notice_rows(), 'listings': lake.spells()}\n"
+        f"hours = calendar('XNYS', Path({str(tmp_path)!r}))\n"
+        "report = check(lake.rows(), lake.action_rows(listed=True), hours, **facts)\n"
+        "assert report.verdict == 'block', report\n"
         "print([name for name in ('pandas', 'pyarrow') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

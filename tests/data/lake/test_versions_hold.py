@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,8 @@ from support.staging import Frames, flat
 
 from workbench.clock import ManualClock
 from workbench.data._merge_bars import SHOWN
+from workbench.data._reading import SqlReader
+from workbench.data.instruments import Listings
 from workbench.data.lake import Lake
 
 SYMBOLS = ("A", "B")
@@ -99,9 +101,9 @@ class LakeHistory(RuleBasedStateMachine):
     def every_snapshot_reads_as_it_did(self) -> None:
         for snapshot, cells in self.raw.items():
             assert self._read(snapshot) == cells
-            assert self._rows(snapshot, cleaned=False) == cells
+            assert self._read(snapshot, self.lake._sql(snapshot)) == cells
             mended = cells | self.repaired[snapshot]
-            assert self._rows(snapshot, cleaned=True) == {k: v for k, v in mended.items() if v is not None}
+            assert self._cleaned(snapshot) == {k: v for k, v in mended.items() if v is not None}
 
     @invariant()
     def the_diff_of_first_and_last_is_their_difference(self) -> None:
@@ -116,14 +118,15 @@ class LakeHistory(RuleBasedStateMachine):
         self.raw[snapshot] = raw
         self.repaired[snapshot] = repaired
 
-    def _read(self, snapshot: int) -> Cells:
-        """From the snapshot's file in the cache."""
+    def _read(self, snapshot: int, reader: SqlReader | None = None) -> Cells:
+        """From the snapshot's file in the cache; with a reader from the lake's Parquet files."""
         rows = {symbol: self.lake.history(symbol, snapshot=snapshot) for symbol in SYMBOLS}
+        if reader is not None:
+            rows = {name: reader.history(Listings(()).pieces([name], date.max), date.max) for name in SYMBOLS}
         return {(symbol, row[0].isoformat()): row[4] for symbol, found in rows.items() for row in found}
 
-    def _rows(self, snapshot: int, *, cleaned: bool) -> Cells:
-        """From the lake's Parquet files."""
-        rows = self.lake.rows(snapshot=snapshot, cleaned=cleaned)
+    def _cleaned(self, snapshot: int) -> Cells:
+        rows = self.lake.rows(snapshot=snapshot, cleaned=True)
         days = np.datetime_as_string(rows.at, unit="D")
         return {
             (symbol, str(days[at])): float(rows.close[at])

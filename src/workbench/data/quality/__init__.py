@@ -9,34 +9,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench.calendars import Calendar
 from workbench.data.bars import FIELDS, Bars
+from workbench.data.instruments import Listings, Spell
 from workbench.data.quality import dividends, jumps, minutes, outliers, presence, quotes, recorded, stale, units, values
 from workbench.data.quality.acceptances import Acceptance, excuses
 from workbench.data.quality.report import COLUMNS, MOST, Finding, Found, QualityReport
 from workbench.data.quality.series import Series, all_series
-from workbench.data.quality.tape import Ints, Mask, Tape
+from workbench.data.quality.tape import Action, Ints, Mask, Tape
 from workbench.data.rows import BarRows
 from workbench.data.rules import RULES, Rule, Severity, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Notice = tuple[str, date, date, str]  # symbol, first and last session, detail
+
 __all__ = ["COLUMNS", "RULES", "Acceptance", "Finding", "QualityReport", "Rule", "Severity", "Verdict", "check"]
 
 
 def check(
     bars: Bars | BarRows,
-    actions: pd.DataFrame,
+    actions: pd.DataFrame | Sequence[Action],
     calendar: Calendar,
     *,
     session: date | None = None,
-    notices: pd.DataFrame | None = None,
-    listings: pd.DataFrame | None = None,
+    notices: pd.DataFrame | Sequence[Notice] | None = None,
+    listings: pd.DataFrame | Listings | None = None,
     acceptances: Sequence[Acceptance] = (),
     today: date | None = None,
     most: int | None = MOST,
@@ -49,15 +52,16 @@ def check(
     bars
         As traded, daily or by the minute. With ``session``, later ones are ignored.
     actions
-        ``symbol``, ``ex_date``, ``kind``, ``value``, as from ``Lake.actions``.
+        ``symbol``, ``ex_date``, ``kind``, ``value``, as from ``Lake.actions`` or ``Lake.action_rows``.
     calendar
         Of the exchange the symbols trade on.
     session
         The session decided on; None judges history only.
     notices
-        Known faults of the source, as from ``Lake.notices``.
+        Known faults of the source, as from ``Lake.notices`` or ``Lake.notice_rows``.
     listings
-        ``instrument``, ``symbol``, ``first`` and ``last`` (NaT: still listed): which tickers ended or were reused.
+        ``instrument``, ``symbol``, ``first`` and ``last`` (NaT: still listed), as from ``Lake.listings`` or
+        ``Lake.spells``: which tickers ended or were reused.
     acceptances
         What people can live with: the findings they cover are kept in ``accepted`` and do not count.
     today
@@ -87,7 +91,9 @@ def check(
     rows = bars if isinstance(bars, BarRows) else BarRows.from_bars(bars)
     if session is not None:
         rows = _until(rows, session)
-    tape = Tape(rows, actions, calendar, session, listings)
+    actions = _plain(actions, ("symbol", "ex_date", "kind", "value"))
+    spells = listings if isinstance(listings, Listings) else Listings(_spells(listings))
+    tape = Tape(rows, actions, calendar, session, spells)
     found = Found(rows, tape.sessions, most)
     presence.judge(tape, found, presence.daily(tape) if tape.daily else minutes.judge(tape, found))
     wide = values.judge(tape, found)
@@ -97,9 +103,8 @@ def check(
     _moves(tape, found, wide)
     if not tape.daily:
         sessions = minutes.by_session(tape)
-        _by_session(Tape(sessions, actions, calendar, session, listings), found)
-    if notices is not None:
-        _known_faults(tape, found, notices)
+        _by_session(Tape(sessions, actions, calendar, session, spells), found)
+    _known_faults(tape, found, _plain(notices, ("symbol", "first", "last", "detail")))
     report = QualityReport(tuple(found.finish()), session, rows.snapshot, rows.symbols)
     return report.excuse(excuses(acceptances, today)) if acceptances else report
 
@@ -148,10 +153,9 @@ def _until(rows: BarRows, session: date) -> BarRows:
     return replace(rows, offsets=offsets, at=rows.at[kept], **columns)
 
 
-def _known_faults(tape: Tape, found: Found, notices: pd.DataFrame) -> None:
-    columns = [notices[name].tolist() for name in ("symbol", "first", "last", "detail")]
+def _known_faults(tape: Tape, found: Found, notices: Sequence[Notice]) -> None:
     rows = tape.rows
-    for symbol, first, last, detail in zip(*columns, strict=True):
+    for symbol, first, last, detail in notices:
         if symbol not in rows.symbols:
             continue
         own = rows.rows_of(symbol)
@@ -159,3 +163,15 @@ def _known_faults(tape: Tape, found: Found, notices: pd.DataFrame) -> None:
         concerned = sessions[(sessions >= np.datetime64(first)) & (sessions <= np.datetime64(last))]
         if len(concerned):
             found.add("known_fault", symbol, concerned[0], "warn", detail, last=concerned[-1])
+
+
+def _plain(table: pd.DataFrame | Sequence[Any] | None, columns: Sequence[str]) -> list[Any]:
+    """The rows of a frame, with days as dates (None: there is none); rows that are plain already as they are."""
+    if table is None or isinstance(table, Sequence):
+        return list(table or ())
+    values = (table[name].to_numpy() for name in columns)
+    return list(zip(*(v.astype("M8[D]").tolist() if v.dtype.kind == "M" else v.tolist() for v in values), strict=True))
+
+
+def _spells(listings: pd.DataFrame | None) -> list[Spell]:
+    return [Spell(*row) for row in _plain(listings, ("instrument", "symbol", "first", "last"))]

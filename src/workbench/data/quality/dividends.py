@@ -10,7 +10,7 @@ from workbench.data.quality.jumps import overnight_of
 from workbench.data.quality.recorded import on_tick
 from workbench.data.quality.report import Found
 from workbench.data.quality.series import Series
-from workbench.data.quality.tape import TO_SIGMA, Floats, Ints, day_text, moment
+from workbench.data.quality.tape import TO_SIGMA, Floats, Ints, among, day_text, moment
 
 _SIDE = 60
 _TIMES = 5.0  # the symbol's other dividends
@@ -85,7 +85,7 @@ def _spread(overnight: Floats, bar: int) -> float:
 def _off_calendar(series: Series, found: Found, paid: Paid, told: set[int]) -> None:
     hours = series.tape.hours
     known = (paid.day >= hours.first) & (paid.day <= hours.last)
-    for k in np.flatnonzero(known & ~np.isin(paid.day, hours.day)).tolist():
+    for k in np.flatnonzero(known & ~among(paid.day, hours.day)).tolist():
         name = series.tape.calendar.name
         detail = f"{paid.amount[k]:g} USD are on record for {day_text(paid.day[k])}, when {name} was closed"
         _misplaced(series, found, paid, k, int(series.days[paid.bar[k]]), detail)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from workbench.data.quality.report import Found
-from workbench.data.quality.tape import Ints, Tape, day_text, moment
+from workbench.data.quality.tape import Ints, Tape, among, day_text, moment
 from workbench.data.rules import MAX_GAP, Severity
 
 _SUNDAY, _FRIDAY, _SATURDAY, _MONDAY = 6, 4, 5, 0
@@ -65,13 +65,11 @@ def _dropped(tape: Tape, found: Found, symbol: str, end: int, newest: int) -> No
 
 def _ended(tape: Tape, symbol: str, end: int) -> bool:
     """Whether a listing says that the ticker's last spell ended by then, give or take a week of settling."""
-    listings = tape.listings
-    if listings is None or not len(listings):
+    lasts = [spell.last for spell in tape.listings.spells(symbol)]
+    known = [last for last in lasts if last is not None]
+    if not known or len(known) < len(lasts):
         return False
-    spells = listings[listings["symbol"] == symbol]
-    if not len(spells) or spells["last"].isna().any():
-        return False
-    return bool(spells["last"].max() <= np.datetime64(int(end) + 7, "D"))
+    return bool(np.datetime64(max(known)) <= np.datetime64(int(end) + 7, "D"))
 
 
 def _symbol(tape: Tape, found: Found, symbol: str, days: Ints) -> None:
@@ -82,8 +80,8 @@ def _symbol(tape: Tape, found: Found, symbol: str, days: Ints) -> None:
     expected = hours.day[np.searchsorted(hours.day, known[0]) : np.searchsorted(hours.day, known[-1], side="right")]
     if len(known) == len(expected) and np.array_equal(known, expected):
         return
-    missing = expected[~np.isin(expected, known, assume_unique=True)]
-    extra = known[~np.isin(known, expected, assume_unique=True)]
+    missing = expected[~among(expected, known)]
+    extra = known[~among(known, expected)]
     for first, last, word in _shifts(extra, missing):
         found.add(
             "time_zone_shift", symbol, moment(first), "block",
@@ -118,7 +116,7 @@ def _shifts(extra: Ints, missing: Ints) -> list[tuple[int, int, str]]:
     found = []
     for odd, lost, way, word in ((_SUNDAY, _FRIDAY, 5, "early"), (_SATURDAY, _MONDAY, -5, "late")):
         there = extra[(extra + 3) % 7 == odd]
-        there = there[np.isin(there + way, missing[(missing + 3) % 7 == lost])]
+        there = there[among(there + way, missing[(missing + 3) % 7 == lost])]
         if not len(there):
             continue
         starts = np.flatnonzero(np.diff(there, prepend=there[0] - 1000) > 14)

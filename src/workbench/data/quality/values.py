@@ -10,7 +10,7 @@ from workbench.data.dataset import FIELDS
 from workbench.data.quality.market import CRASH, moved_together
 from workbench.data.quality.report import Found
 from workbench.data.quality.series import Series
-from workbench.data.quality.tape import Floats, Ints, Mask, Tape
+from workbench.data.quality.tape import Floats, Ints, Mask, Tape, among
 from workbench.data.rules import HIGHEST_USD, LOWEST_USD, WIDEST, Severity
 
 
@@ -68,7 +68,7 @@ def _untraded(tape: Tape, found: Found, none: Ints) -> None:
     rows = tape.rows
     if not len(none):
         return
-    first = np.isin(none, rows.offsets[:-1])
+    first = among(none, rows.offsets[:-1])
     before = np.where(first, rows.open[none], rows.close[np.maximum(none - 1, 0)])
     flat = (rows.high[none] == rows.low[none]) & (rows.close[none] == before)
     found.add_rows("zero_volume", none[~flat], "warn", tape.bar, field="volume", value=lambda row: 0.0)

@@ -1,0 +1,43 @@
+"""A load sorts on the disk what does not fit into its share of memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+LOAD = """
+import resource, sys
+from pathlib import Path
+from workbench.data import _ducklake
+from workbench.data.dataset import Staged
+from workbench.data.lake import Lake
+
+class ByDate:
+    name = digest = "by date"  # 500 symbols, session by session: every row has to move
+
+    def stage(self, connection):
+        connection.execute(
+            "CREATE OR REPLACE TEMP VIEW staged_bars AS SELECT printf('S%03d', i % 500) AS symbol, "
+            "DATE '2000-01-01' + (i // 500)::INT AS session, 100 + sin(i) AS open, 102 + sin(i) AS high, "
+            "98 + sin(i) AS low, 101 + sin(i) AS close, 1e6 + i AS volume FROM range(2_000_000) AS t(i)")
+        return Staged(bars="staged_bars")
+
+def peak_mb():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+_ducklake.LOAD_MEMORY = "64MB"
+with Lake(Path(sys.argv[1])) as lake:
+    lake.load(ByDate())
+    loaded = peak_mb()
+    bars = lake.rows(["S000", "S499"])
+    assert len(bars) == 8000 and bars.volume[0] == 1e6 and bars.volume[-1] == 1e6 + 1_999_999
+print(loaded)
+"""
+
+
+def test_a_load_that_is_larger_than_its_memory_is_sorted_on_the_disk(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", LOAD, str(tmp_path)], check=True, capture_output=True, text=True)
+    # The interpreter, DuckDB and its writer take 200 to 270 MB of it; sorted in memory it is 410 MB and more.
+    assert int(done.stdout) < 350
+    assert not list(tmp_path.glob("spill/*"))

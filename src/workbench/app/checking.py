@@ -57,6 +57,9 @@ def check(
     names = list(rows.symbols)
     if not names:
         raise DataError("there are no bars by the minute in the lake", hint="leave out --frequency minute")
+    crossed = None  # most lakes have no quotes, and to ask for them takes pandas
+    if lake.has_quotes(snapshot=snapshot):
+        crossed = lake.quotes(names, start=start, end=last, crossed=True, snapshot=snapshot)
     report = quality.check(
         rows,
         lake.action_rows(names, start=start, end=last, snapshot=snapshot, listed=True),
@@ -66,7 +69,7 @@ def check(
         listings=lake.spells(snapshot=snapshot),
         acceptances=acceptances(workbench.journal) if accepted is None else accepted,
         today=workbench.clock.now().date(),
-        crossed=lake.quotes(names, start=start, end=last, crossed=True, snapshot=snapshot),
+        crossed=crossed,
     )
     return report.excuse(_tolerated(tolerate)) if tolerate else report
 

@@ -125,6 +125,10 @@ class Plain(Records):
             for symbol, first, last, detail in self._reader(snapshot).notices(asked(symbols))
         ]
 
+    def has_quotes(self, *, snapshot: int | None = None) -> bool:
+        """Whether quotes were ever loaded."""
+        return self._reader(snapshot).has_quotes
+
     def spells(self, *, snapshot: int | None = None) -> Listings:
         """Which instrument had which ticker when, without pandas."""
         return self._reader(snapshot).listings

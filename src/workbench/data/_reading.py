@@ -12,7 +12,18 @@ from workbench.data import _ducklake
 from workbench.data._files import Files
 from workbench.data._small import MOST_ROWS
 from workbench.data._sql import literal, literals, where
-from workbench.data._tables import ACTIONS, BARS, CLEANED, CLEANED_ACTIONS, LISTINGS, LOADS, MINUTES, NOTICES, Table
+from workbench.data._tables import (
+    ACTIONS,
+    BARS,
+    CLEANED,
+    CLEANED_ACTIONS,
+    LISTINGS,
+    LOADS,
+    MINUTES,
+    NOTICES,
+    QUOTES,
+    Table,
+)
 from workbench.data.dataset import FIELDS
 from workbench.data.instruments import Listings, Piece, Spell
 from workbench.errors import DataError
@@ -38,6 +49,9 @@ class Reader(Protocol):
 
     @property
     def listings(self) -> Listings: ...
+
+    @property
+    def has_quotes(self) -> bool: ...
 
     def coverage(self, names: Sequence[str] | None) -> Rows: ...
 
@@ -70,6 +84,10 @@ class SqlReader:
     @cached_property
     def listings(self) -> Listings:
         return Listings(Spell(*row) for row in self._spells())
+
+    @property
+    def has_quotes(self) -> bool:
+        return self._lake._has(QUOTES.name, self.snapshot)
 
     def coverage(self, names: Sequence[str] | None, table: Table = BARS) -> Rows:
         if table is not BARS and not self._lake._has(table.name, self.snapshot):
@@ -167,6 +185,7 @@ class SqlReader:
             "listings": _texts(self._spells()),
             "actions": _texts(self.actions(None, date.min, date.max)),
             "notices": _texts(self.notices(None)),
+            "quotes": self.has_quotes,
             "loads": {digest: [source, count] for digest, source, count in loads},
         }
         days = np.ascontiguousarray(columns["day"][order], dtype="<i4")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from workbench.data._reading import Columns, Rows
 
 MOST_ROWS = 250_000  # 11 MB, hashed in 10 ms
-_MAGIC = b"workbench lake 1\n"
+_MAGIC = b"workbench lake 2\n"
 _HASH_BYTES = 32
 _MOST_FILES = 16
 # A file system's times can be 10 ms coarse: a state that young might be changed again without a trace.
@@ -144,6 +144,10 @@ class SmallReader:
     def listings(self) -> Listings:
         spells = self._header["listings"]
         return Listings(Spell(who, symbol, _date(first), last and _date(last)) for who, symbol, first, last in spells)
+
+    @property
+    def has_quotes(self) -> bool:
+        return bool(self._header["quotes"])
 
     def load(self, digest: str) -> LoadResult | None:
         """What loading the data of this digest again amounts to; None if it was not loaded by then."""

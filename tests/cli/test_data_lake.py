@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
 import pandas as pd
 import pytest
-from support.homes import make_home, workbench
+from support.homes import environment, make_home, workbench
 from support.staging import Frames, flat
 
 from workbench.data.lake import Lake
@@ -39,6 +41,20 @@ def test_show_as_of_a_moment_before_the_lake_gets_one_clear_line(home: Path) -> 
     assert done.returncode == 65
     assert done.stderr.count("\n") == 1
     assert "the lake has no snapshot of 2000-01-03" in done.stderr
+
+
+def test_a_check_of_a_small_lake_starts_neither_duckdb_nor_pandas(home: Path) -> None:
+    """Together they take longer than all rules; one read that needs them would bring them back unnoticed."""
+    assert workbench(home, "data", "check").returncode in (0, 1)  # which keeps the lake's file for the next one
+    code = (
+        "import sys\n"
+        "from workbench.cli.main import main\n"
+        "try: main(['data', 'check', 'AAPL', 'ZEN'])\n"
+        "except SystemExit as end: print('ended', end.code, sorted({'pandas', 'pyarrow', 'duckdb'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=home, env=environment(), capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout.splitlines()[-1] in ("ended 0 []", "ended 1 []"), done.stdout
 
 
 def test_diff_lists_values_and_counts_them(home: Path) -> None:

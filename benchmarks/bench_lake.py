@@ -43,14 +43,15 @@ print(time.perf_counter() - began)
 # The same bars session by session, so that every row has to move.
 _BY_DATE = _BARS.replace(f"i // {SESSIONS}", f"i % {SYMBOLS}").replace(f"(i % {SESSIONS})", f"(i // {SYMBOLS})")
 _MEMORY = """
-import resource, sys
+import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from bench_lake import Rows
+from measurement import high_water_kb
 from workbench.data.lake import Lake
 with Lake(Path(sys.argv[1])) as lake:
     lake.load(Rows("by date", f"SELECT * FROM '{sys.argv[2]}'"))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(high_water_kb())
 """
 
 

@@ -7,7 +7,6 @@ seconds of rules and repairs and its peak memory as JSON.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from datetime import date
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import quality_reference
+from measurement import high_water_kb
 
 from workbench.calendars import calendar
 from workbench.data.dataset import FIELDS, no_actions
@@ -116,11 +116,11 @@ def main(side: str, rows: int, file: Path) -> None:
     work = {"ours": ours, "pandas": plain_pandas}[side]
     work(made(SYMBOLS * MINUTES))  # compiled, imported and warm
     bars = made(rows)
-    idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    idle = high_water_kb()
     start = time.perf_counter()
     repairs = work(bars)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = high_water_kb()
     repairs.sort_values(["symbol", "at", "field"], ignore_index=True).to_pickle(file)
     print(json.dumps({"seconds": seconds, "rows": len(bars), "idle_kb": idle, "peak_kb": peak}))
 

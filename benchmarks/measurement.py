@@ -59,5 +59,14 @@ def time_process(command: Sequence[str], runs: int, cwd: Path | None = None) -> 
     return median(times[1:])
 
 
+def high_water_kb() -> int:
+    """The most memory that this program has held: Linux's figure.
+
+    Not ``getrusage``: what that says is handed down from the process that started this one.
+    """
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1])
+
+
 def write(measurements: Sequence[Measurement], file: Path) -> None:
     file.write_text(json.dumps([asdict(m) for m in measurements], indent=2) + "\n", encoding="utf-8")

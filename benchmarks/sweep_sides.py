@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from measurement import high_water_kb
 
 SESSIONS, WINDOWS, FEES = 5000, np.arange(2, 102), 0.001
 METRICS = ("total_return", "sharpe", "sortino", "max_drawdown", "trades", "win_rate", "exposure")
@@ -29,11 +30,6 @@ def main() -> None:
     if file is not None and metrics is not None:
         np.save(file, metrics)
     print(json.dumps({**found, "peak_kb": high_water_kb()}))
-
-
-def high_water_kb() -> int:
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1])
 
 
 def prices(sessions: int = SESSIONS, symbols: int = 1) -> pd.DataFrame:

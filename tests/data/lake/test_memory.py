@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 LOAD = """
-import resource, sys
+import sys
 from pathlib import Path
 from workbench.data import _ducklake
 from workbench.data.dataset import Staged
@@ -23,8 +25,9 @@ class ByDate:
             "98 + sin(i) AS low, 101 + sin(i) AS close, 1e6 + i AS volume FROM range(2_000_000) AS t(i)")
         return Staged(bars="staged_bars")
 
-def peak_mb():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+def peak_mb():  # of this program alone: what getrusage says is handed down from the process that started it
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) // 1024
 
 _ducklake.LOAD_MEMORY = "64MB"
 with Lake(Path(sys.argv[1])) as lake:
@@ -36,8 +39,9 @@ print(loaded)
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_a_load_that_is_larger_than_its_memory_is_sorted_on_the_disk(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", LOAD, str(tmp_path)], check=True, capture_output=True, text=True)
     # The interpreter, DuckDB and its writer take 200 to 270 MB of it; sorted in memory it is 410 MB and more.
-    assert int(done.stdout) < 350
+    assert int(done.stdout) < 350, done.stdout
     assert not list(tmp_path.glob("spill/*"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from workbench.errors import ConfigError, DataError, ParameterError
 from workbench.research import Assumptions, TrialLedger, sweep
 from workbench.research.sweeping import jobs
 from workbench.research.sweeping.grid import grid_of
-from workbench.research.sweeping.running import chunks_of, missing
+from workbench.research.sweeping.running import chunks_of, compute, missing
 from workbench.strategies.base import Strategy
 from workbench.strategies.moving_average import MovingAverageCrossover
 
@@ -533,3 +534,48 @@ def test_what_is_missing_is_what_is_not_done(done: list[int], left: list[tuple[i
     assert missing(np.array(done, dtype=np.int64), 4) == left
     covered = [number for first, last in chunks_of(left, 2) for number in range(first, last)]
     assert sorted(covered + done) == [0, 1, 2, 3]
+
+
+class Numbers:
+    """A job in Python whose sums are the numbers themselves."""
+
+    chunk = 16
+    in_python = True
+
+    def run(self, numbers: Any) -> Any:
+        return numbers.reshape(-1, 1).astype(float)
+
+
+@pytest.mark.parametrize(
+    ("moments", "threads"),
+    [
+        # Alone 2 combinations take 1 s: 4 on two threads in 1.5 s are quicker, in 2 s or in 3 s they are not.
+        ([0.0, 1.0, 2.5], 2),
+        ([0.0, 1.0, 3.0], 1),
+        ([0.0, 1.0, 4.0], 1),
+    ],
+)
+def test_python_goes_on_as_many_threads_as_are_quickest(
+    monkeypatch: pytest.MonkeyPatch, moments: list[float], threads: int
+) -> None:
+    monkeypatch.setattr("workbench.research.sweeping.running.cores", lambda: 2)
+    made: list[int] = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, workers: int, **more: Any) -> None:
+            made.append(workers)
+            super().__init__(workers, **more)
+
+    monkeypatch.setattr("workbench.research.sweeping.running.ThreadPoolExecutor", Pool)
+    ticks, ranges = iter(moments), [(0, 3), (5, 120)]
+    job: Any = Numbers()
+    found = dict(compute(job, np.arange(120), ranges, None, timer=lambda: next(ticks)))
+    assert made == [1, 1, 2, threads]
+    assert sorted(number for first, last in found for number in range(first, last)) == [*range(3), *range(5, 120)]
+    assert all(sums[:, 0].tolist() == list(range(*part)) for part, sums in found.items())
+
+
+def test_a_job_too_small_to_try_threads_on_uses_them_all() -> None:
+    job, never = Numbers(), None  # no clock is looked at
+    found = list(compute(job, np.arange(5), [(0, 5)], None, timer=never))  # type: ignore[arg-type]
+    assert [part for part, _ in found] == [(0, 5)]

@@ -33,6 +33,11 @@ class Job(Protocol):
         """Combinations that are computed at a time."""
         ...
 
+    @property
+    def in_python(self) -> bool:
+        """Whether Python code runs for every combination, so that threads can be in each other's way."""
+        ...
+
     def run(self, numbers: Numbers) -> Array:
         """The sums of some combinations, by their numbers in the grid: combinations x :data:`SUMS`."""
         ...
@@ -54,6 +59,10 @@ class StrategyJob:
     rules: Rules
     chunk: int
     path: Path | None = None
+
+    @property
+    def in_python(self) -> bool:
+        return True
 
     def run(self, numbers: Numbers) -> Array:
         from workbench.research.sweeping.kernels import in_and_out, simulate
@@ -92,6 +101,10 @@ class CrossoverJob:
     averages: Array
     path: Path
     chunk: int = _CROSSOVERS_IN_CHUNK
+
+    @property
+    def in_python(self) -> bool:
+        return False
 
     def run(self, numbers: Numbers) -> Array:
         from workbench.research.sweeping.kernels import crossovers

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ Range = tuple[int, int]
 Computed = Generator[tuple[Range, Array]]
 _TASKS_PER_WORKER = 2  # chunks given out ahead
 _CHUNKS_PER_TASK = 8  # a cluster needs some milliseconds for each task
+_TRIALS_IN_CHUNK = 8  # how threads do is tried on parts of so many to a chunk
+_WORTH_THREADS = 1.1  # how much faster all threads have to be than one
 
 
 @cache
@@ -56,20 +59,68 @@ def missing(done: Numbers, total: int) -> list[Range]:
     return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 
-def compute(job: Job, numbers: Numbers, ranges: list[Range], client: Client | None) -> Computed:
+def cut(ranges: list[Range], sizes: list[int]) -> tuple[list[Range], list[Range]]:
+    """Take parts of at most so many off the front of ranges: the parts, and what is left.
+
+    >>> cut([(0, 5), (7, 20)], [1, 9, 4])
+    ([(0, 1), (1, 5), (7, 11)], [(11, 20)])
+    """
+    parts, left = [], deque(ranges)
+    for size in sizes:
+        if left:
+            first, last = left.popleft()
+            at = min(first + size, last)
+            parts.append((first, at))
+            if at < last:
+                left.appendleft((at, last))
+    return parts, list(left)
+
+
+def compute(
+    job: Job,
+    numbers: Numbers,
+    ranges: list[Range],
+    client: Client | None,
+    timer: Callable[[], float] = time.perf_counter,
+) -> Computed:
     """The sums of chunks of combinations, as they are done.
 
     When the caller stops, what is being computed is waited for or cancelled, and nothing is left running.
     """
     if client is None:
-        return _on_threads(job, numbers, chunks_of(ranges, job.chunk))
+        return _here(job, numbers, ranges, cores(), timer)
     return _on_cluster(job, numbers, chunks_of(ranges, job.chunk * _CHUNKS_PER_TASK), client)
 
 
-def _on_threads(job: Job, numbers: Numbers, chunks: list[Range]) -> Computed:
+def _here(job: Job, numbers: Numbers, ranges: list[Range], workers: int, timer: Callable[[], float]) -> Computed:
+    """On as many threads as do it fastest.
+
+    A strategy computes its weights in Python. On large frames that is numpy's work, which threads share; on small ones
+    the interpreter's, where a second thread only waits for its turn and makes the first one slower. So a job in Python
+    is tried both ways, on small parts of it, after one combination that warms it up.
+    """
+    if workers > 1 and job.in_python:
+        few = max(1, job.chunk // _TRIALS_IN_CHUNK)
+        parts, left = cut(ranges, [1, few, *[few] * workers])
+        if left:  # so there are all parts
+            warm, alone, *together = parts
+            yield from _on_threads(job, numbers, [warm], 1)
+            began = timer()
+            yield from _on_threads(job, numbers, [alone], 1)
+            between = timer()
+            yield from _on_threads(job, numbers, together, workers)
+            slow, fast = between - began, timer() - between
+            done = sum(last - first for first, last in together)
+            if done * slow < _WORTH_THREADS * (alone[1] - alone[0]) * fast:
+                workers = 1
+            ranges = left
+    yield from _on_threads(job, numbers, chunks_of(ranges, job.chunk), workers)
+
+
+def _on_threads(job: Job, numbers: Numbers, chunks: list[Range], workers: int) -> Computed:
     waiting, running = deque(chunks), dict[Future[Array], Range]()
-    workers = min(cores(), len(chunks))
-    pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="sweep")
+    workers = max(1, min(workers, len(chunks)))
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="sweep")
     try:
         while waiting or running:
             while waiting and len(running) < workers * _TASKS_PER_WORKER:

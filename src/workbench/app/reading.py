@@ -49,13 +49,8 @@ def choose(
     wanted = list(symbols) if symbols else None
     repairs = lake.repairs(wanted, frequency="daily", snapshot=snapshot)
     if not len(repairs):
-        of = (
-            ", ".join(wanted[:5]) + (f" and {len(wanted) - 5} more" if len(wanted) > 5 else "")
-            if wanted
-            else "the lake"
-        )
         raise DataError(
-            f"nothing of {of} was cleaned: snapshot {snapshot} has no repairs of its daily bars",
+            f"nothing of {_named(wanted)} was cleaned: snapshot {snapshot} has no repairs of its daily bars",
             hint="workbench data clean, or read the raw bars",
         )
     require_past_only(workbench, wanted, until=until or date.max)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from workbench.data.lake import Lake
+from workbench.errors import DataError
+
 LOAD = """
 import sys
 from pathlib import Path
@@ -45,3 +48,13 @@ def test_a_load_that_is_larger_than_its_memory_is_sorted_on_the_disk(tmp_path: P
     # The interpreter, DuckDB and its writer take 200 to 270 MB of it; sorted in memory it is 410 MB and more.
     assert int(done.stdout) < 350, done.stdout
     assert not list(tmp_path.glob("spill/*"))
+
+
+def test_a_load_that_even_sorting_on_the_disk_is_too_large_for_says_what_to_do(tmp_path: Path) -> None:
+    script = LOAD.replace('"64MB"', '"4MB"')
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False, capture_output=True, text=True)
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith("workbench.errors.DataError: loading by date: Out of Memory Error")
+    assert told.endswith("it does not fit into the 4MB that a load works in: load it in parts")
+    with Lake(tmp_path) as lake, pytest.raises(DataError, match="is empty"):  # nothing is half loaded
+        lake.symbols()

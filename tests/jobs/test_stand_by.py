@@ -310,3 +310,15 @@ def test_sessions_that_have_run_are_reported_and_the_rest_is_run(
     outcomes = list(runner.run_each(requests))
     assert [outcome.already_done for outcome in outcomes] == [False, True, False, False]
     assert all(outcome.run.state is RunState.SUCCEEDED for outcome in outcomes)
+
+
+def test_two_that_took_one_number_for_a_notebook_are_two_runs(runner: Runner, workbench: Workbench, home: Path) -> None:
+    look = RunRequest(home / "pipelines" / "look.ipynb", SESSION, account="looking")
+    first, second = runner.prepare(look), runner.stand_by(runner.prepare(look))
+    assert (first.key.amendment, second.key.amendment) == (0, 0)
+    assert second.steps is not None
+    outcomes = [runner.start(prepared) for prepared in (first, second)]
+    assert [(o.run.key.amendment, o.run.state, o.already_done, o.resumed) for o in outcomes] == [
+        (0, RunState.SUCCEEDED, False, False), (1, RunState.SUCCEEDED, False, False),
+    ]  # fmt: skip
+    assert outcomes[0].run.folder != outcomes[1].run.folder

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from workbench.clock import ManualClock
-from workbench.errors import ConfigError, JournalError
+from workbench.errors import ConfigError, JournalError, RunOverlap
 from workbench.journal import CellRecord, Claim, Journal, Origin, Owner, RunJournal, RunKey
 from workbench.journal.states import CellState, RunState, StepState, check_run_move
 
@@ -214,3 +214,13 @@ def test_what_may_run_as_often_as_one_likes_is_numbered_without_end(runs: RunJou
     for number in (0, 999, 1000):
         claim(runs, key=RunKey("paper", "nb-look", KEY.session, number))
     assert runs.next_repeat(key) == 1001
+
+
+@pytest.mark.parametrize("state", [RunState.PREFLIGHT, RunState.SUCCEEDED, RunState.FAILED])
+def test_who_asks_for_a_new_run_is_never_given_another_ones(runs: RunJournal, state: RunState) -> None:
+    claim(runs)
+    if state is not RunState.PREFLIGHT:
+        runs.set_state(KEY.run_id, state, exit_code=0)
+    with pytest.raises(RunOverlap, match=f"daily for 2013-01-02 has a run 0 already: {KEY.run_id}"):
+        runs.claim(KEY, ME, run_id="other", folder="f", parameters={}, provenance={}, steps=STEPS, only_new=True)
+    assert [(run.state, run.attempt) for run in runs.runs()] == [(state, 1)]

@@ -92,6 +92,7 @@ class Prepared:
     binding: Binding
     promotion: Mapping[str, Any]
     provenance: Mapping[str, Any]
+    repeats: bool  # as often as somebody likes, each time as a new run: a notebook that places no orders
     steps: Steps | None = None  # whose first stands by
 
 
@@ -195,7 +196,8 @@ class Runner:
         if may_order:
             self._check_time(key)
             self._checkup.require_fit()
-        if isinstance(request.pipeline, Path) and not may_order:
+        repeats = isinstance(request.pipeline, Path) and not may_order
+        if repeats:
             key = replace(key, amendment=self._runs.next_repeat(key))
         elif request.amend:
             key = replace(key, amendment=self._runs.next_amendment(key))
@@ -203,7 +205,7 @@ class Runner:
         facts = {**provenance(settings.home, paths), "promotion": dict(promoted)}
         if not pipeline.quality.is_default:
             facts["quality"] = pipeline.quality.model_dump(mode="json")
-        return Prepared(request, pipeline, key, binding.at(session), promoted, facts)
+        return Prepared(request, pipeline, key, binding.at(session), promoted, facts, repeats)
 
     def stand_by(self, prepared: Prepared) -> Prepared:
         """Get the first step ready for its moment: account open, kernel connected, notebook read. No cell has run.
@@ -256,7 +258,7 @@ class Runner:
         try:
             if self._cancel.is_set() and prepared.steps is None:
                 raise RunCancelled("cancelled before the run began")
-            claim = self._claim(prepared)
+            prepared, claim = self._claim(prepared)
             self._require_same_notebook(prepared, claim)
         except BaseException:
             self.dismiss(prepared)
@@ -371,18 +373,27 @@ class Runner:
                     hint="rename the notebook, or use --amend",
                 )
 
-    def _claim(self, prepared: Prepared) -> Claim:
-        return self._runs.claim(
-            prepared.key,
-            Owner.current(),
-            run_id=prepared.key.run_id,
-            folder=self._folder(prepared.key),
-            parameters=blotted(prepared.binding.record()),
-            provenance=prepared.provenance,
-            steps=[(step.name, step.notebook) for step in prepared.pipeline.steps],
-            origin=prepared.request.origin,
-            running=prepared.steps is not None,
-        )
+    def _claim(self, prepared: Prepared) -> tuple[Prepared, Claim]:
+        while True:
+            try:
+                return prepared, self._runs.claim(
+                    prepared.key,
+                    Owner.current(),
+                    run_id=prepared.key.run_id,
+                    folder=self._folder(prepared.key),
+                    parameters=blotted(prepared.binding.record()),
+                    provenance=prepared.provenance,
+                    steps=[(step.name, step.notebook) for step in prepared.pipeline.steps],
+                    origin=prepared.request.origin,
+                    running=prepared.steps is not None,
+                    only_new=prepared.repeats,
+                )
+            except RunOverlap:
+                if not prepared.repeats:
+                    raise
+                self.dismiss(prepared)  # another process was quicker with that number: take the next one
+                key = replace(prepared.key, amendment=self._runs.next_repeat(prepared.key))
+                prepared = replace(prepared, key=key, steps=None)
 
     def _folder(self, key: RunKey) -> str:
         """Where the run's files go, relative to the home folder if they are below it."""

@@ -35,6 +35,7 @@ class RunJournal(Leases):
         steps: Sequence[tuple[str, str]],
         origin: Origin = _BY_HAND,
         running: bool = False,
+        only_new: bool = False,
     ) -> Claim:
         """Claim a run, or take over one that failed or that its process left unfinished.
 
@@ -42,13 +43,14 @@ class RunJournal(Leases):
         abandoned one is resumed: same run id, next attempt, finished steps kept. With other parameters it
         starts over, unless it has proposed orders already. One that waits in the queue, or was put aside, is begun.
         ``running`` says that a new run is RUNNING its first step from here on, without a commit for each.
+        ``only_new`` leaves every run alone that is there already.
 
         Raises
         ------
         ConfigError
             If it has proposed orders and the parameters are not the ones it proposed them with.
         RunOverlap
-            If a living process is working on it.
+            If a living process is working on it, or there is one and it must be a new one.
         """
         with self._journal.transaction() as connection:
             row = _run_row(connection, key)
@@ -56,6 +58,8 @@ class RunJournal(Leases):
                 self._insert(connection, key, owner, RunState.PREFLIGHT, run_id, folder, origin)
                 return self._begin(connection, key, owner, folder, parameters, provenance, steps, origin, running)
             run = _run(row)
+            if only_new:
+                raise RunOverlap(f"{key.pipeline} for {key.session} has a run {key.amendment} already: {run.run_id}")
             if run.state is RunState.SUCCEEDED:
                 return Claim(run, mine=False, resumed=False)
             if not self._has_begun(run.run_id):

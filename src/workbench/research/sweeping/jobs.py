@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import pandas as pd
 
 from workbench.data.bars import FIELDS
 from workbench.errors import DataError
-from workbench.indicators.memo import remembering
+from workbench.indicators.memo import Memo, remembering
 from workbench.research.inputs import WEIGHT_DECIMALS
 from workbench.research.sweeping.grid import Grid, Numbers, words
 from workbench.research.sweeping.kernels import PATH_BYTES, SUMS, Path, Rules
@@ -23,6 +24,8 @@ _CROSSOVERS_IN_CHUNK = 512
 _CELLS_IN_CHUNK = 2_000_000  # of sessions x symbols x combinations: some tenths of a second
 _AVERAGES_BYTES = 1 << 30
 _MOST_PATH_BYTES = 1 << 27
+# Strategies that write into the frames of indicators, as far as it is known.
+_writers: WeakSet[type[Strategy]] = WeakSet()
 
 
 class Job(Protocol):
@@ -70,11 +73,12 @@ class StrategyJob:
         window, rules, path, limit = self.window, self.rules, self.path, _limit(self.window)
         sums = np.zeros((len(numbers), SUMS))
         traded_on, prices, marks = ~np.isnan(window.closes), window.prices[:, 0], window.marks[:, 0]
-        with remembering(getattr(window.signals, name) for name in FIELDS):
+        frames, lowest = [getattr(window.signals, name) for name in FIELDS], float(marks.min())
+        with remembering(frames, lent=self.grid.kind not in _writers) as memo:
             for row, strategy in enumerate(self.grid.strategies(numbers)):
-                weights = weights_of(strategy, window, whole_shares=rules.lot > 0.0)
+                weights = weights_of(strategy, window, memo, whole_shares=rules.lot > 0.0)
                 if path is not None and in_and_out(
-                    weights, prices, marks, limit, window.lag, path, rules, sums[row : row + 1]
+                    weights, prices, marks, lowest, limit, window.lag, path, rules, sums[row : row + 1]
                 ):
                     continue
                 sums[row] = 0.0
@@ -151,7 +155,7 @@ def load_loops(grid: Grid, window: Window, rules: Rules) -> None:
         first_fault(one, one, 1.0)
         if _order_by_order(window, rules):
             path = _path(one[:, 0], rules)
-            in_and_out(one, one[:, 0], one[:, 0], 1.0, 1, path, rules, np.zeros((1, SUMS)))
+            in_and_out(one, one[:, 0], one[:, 0], 1.0, 1.0, 1, path, rules, np.zeros((1, SUMS)))
         simulate(one, one, one, one > 0.0, flags, 1, rules, np.zeros(SUMS))
 
 
@@ -174,8 +178,8 @@ def job_of(grid: Grid, window: Window, rules: Rules) -> Job:
     return StrategyJob(grid, window, rules, chunk=int(np.clip(_CELLS_IN_CHUNK // cells, 1, 1024)), path=path)
 
 
-def weights_of(strategy: Strategy, window: Window, *, whole_shares: bool) -> Array:
-    """The weights of a strategy in the window, rounded to 9 decimals where shares are whole.
+def weights_of(strategy: Strategy, window: Window, memo: Memo, *, whole_shares: bool) -> Array:
+    """The weights of a strategy in the window, rounded to 9 decimals where shares are whole; an array of their own.
 
     Raises
     ------
@@ -184,19 +188,18 @@ def weights_of(strategy: Strategy, window: Window, *, whole_shares: bool) -> Arr
     """
     if strategy.warm_up_sessions > len(window.signals):
         raise DataError(_too_few(repr(strategy), strategy.warm_up_sessions, window))
-    frame = strategy.weights(window.signals)
-    close = window.signals.close
+    frame, close = _asked(strategy, window, memo), window.signals.close
     if (
         not isinstance(frame, pd.DataFrame)
-        or not frame.index.equals(close.index)
-        or not frame.columns.equals(close.columns)
+        or not (frame.index is close.index or frame.index.equals(close.index))
+        or not (frame.columns is close.columns or frame.columns.equals(close.columns))
     ):
         raise DataError(f"{strategy!r} returned other sessions or symbols than its bars have")
     rows = len(window.sessions)
     weights = np.ascontiguousarray(frame.to_numpy(dtype=float)[-rows:])
     if whole_shares:
-        weights = np.round(weights, WEIGHT_DECIMALS)
-    return weights
+        return np.round(weights, WEIGHT_DECIMALS)
+    return weights if weights.flags.writeable else weights.copy()  # compiled code takes read-only for another type
 
 
 def check_weights(strategy: Strategy, weights: Array, window: Window) -> None:
@@ -212,6 +215,22 @@ def check_weights(strategy: Strategy, weights: Array, window: Window) -> None:
     fault, row, column = first_fault(weights, window.closes, _limit(window))
     if fault:
         raise DataError(_fault(fault, repr(strategy), weights, window, row, column))
+
+
+def _asked(strategy: Strategy, window: Window, memo: Memo) -> Any:
+    """What a strategy answers; one that writes into the frames of indicators is asked again, with some to write into.
+
+    How a write is refused depends on what writes (pandas, numpy, other compiled code). What is a fault comes again.
+    """
+    try:
+        return strategy.weights(window.signals)
+    except Exception:
+        if not memo.lent:
+            raise
+    memo.lent = False
+    answer = strategy.weights(window.signals)
+    _writers.add(type(strategy))
+    return answer
 
 
 def _limit(window: Window) -> float:

@@ -499,7 +499,7 @@ def crossovers(
 
 
 @compiled
-def in_and_out(weights, prices, marks, limit: float, lag: int, path: Path, rules: Rules, sums) -> bool:
+def in_and_out(weights, prices, marks, lowest: float, limit: float, lag: int, path: Path, rules: Rules, sums) -> bool:
     """Simulate weights of one symbol that are nothing or one number, order by order; False if they are not.
 
     Parameters
@@ -508,6 +508,8 @@ def in_and_out(weights, prices, marks, limit: float, lag: int, path: Path, rules
         Sessions x 1, not checked.
     prices, marks
         By session, as in :func:`simulate`: there is a close in every session, and targets are acted on in all.
+    lowest
+        The lowest of ``marks``.
     limit
         The highest weight that can be traded.
     path
@@ -528,7 +530,7 @@ def in_and_out(weights, prices, marks, limit: float, lag: int, path: Path, rules
     counts[0] = _moments(leads, moments[0])
     _open(accounts[0], places[0], rules.capital, sums[0])
     wanted, open_ = weight * (1.0 - rules.buffer), np.zeros(1, dtype=np.int64)
-    _go(open_, 1, 0, moments, counts, wanted, prices, marks, path, marks.min(), lag, rules, accounts, places, sums)
+    _go(open_, 1, 0, moments, counts, wanted, prices, marks, path, lowest, lag, rules, accounts, places, sums)
     if places[0, START] == sessions:
         _close(sums[0], sessions)
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from typing import Any
 import duckdb
 import nbformat
 import pytest
-from support.homes import make_home, workbench
+from support.homes import make_home, start, workbench, write_notebook
+from support.lab import Door
 
 SESSION = "2013-02-28"
 
@@ -57,6 +59,42 @@ def test_a_locked_reports_database_delays_the_report_only(home: Path, holder: su
         counted = reports.execute("SELECT count(*) FROM orders").fetchall()
     assert runs == [(SESSION, "succeeded"), ("2013-03-01", "succeeded")]
     assert counted == [(len(orders(home)),)]
+
+
+def test_damaged_reports_are_told_after_a_run_that_went_well_and_made_again_from_the_journal(home: Path) -> None:
+    file = home / "data" / "reports.duckdb"
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"no database" * 2000)
+    done = workbench(home, "run", "daily", "--session", SESSION)
+    assert done.returncode == 65
+    assert f"daily for {SESSION}: succeeded" in done.stdout
+    (line,) = done.stderr.splitlines()
+    assert "reports.duckdb: not a" in line
+    assert "run `workbench reports rebuild`" in line
+    assert [row["status"] for row in orders(home)] == ["accepted", "accepted"]
+    assert workbench(home, "reports", "rebuild").returncode == 0
+    with duckdb.connect(str(file), read_only=True) as reports:
+        assert reports.execute("SELECT session::VARCHAR, state FROM runs").fetchall() == [(SESSION, "succeeded")]
+
+
+def test_what_a_cancelled_replay_has_done_is_in_the_reports(home: Path) -> None:
+    door = Door(home / "door")
+    (home / "pipelines" / "slow.toml").write_text(
+        'description = "Slow at last"\n[[steps]]\nname = "wait"\nnotebook = "wait.ipynb"\n'
+    )
+    write_notebook(
+        home / "pipelines" / "wait.ipynb",
+        "import time\nif str(session) == '2013-01-04':\n    open('door', 'w').write('here')\n    time.sleep(600)",
+        parameters='session: "date" = "2013-01-02"  # the session',
+    )
+    process = start(home, "replay", "slow", "--from", "2013-01-02", "--to", "2013-12-31", "--allow-dirty")
+    door.wait()
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate()
+    assert process.returncode == 143, said
+    with duckdb.connect(str(home / "data" / "reports.duckdb"), read_only=True) as reports:
+        merged = reports.execute("SELECT session::VARCHAR, state FROM runs ORDER BY session").fetchall()
+    assert merged == [("2013-01-02", "succeeded"), ("2013-01-03", "succeeded"), ("2013-01-04", "cancelled")]
 
 
 def test_a_halt_stops_orders_survives_a_restart_and_is_lifted_by_hand(home: Path) -> None:

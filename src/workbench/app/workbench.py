@@ -232,11 +232,21 @@ class Workbench(ResearchDesk):
 
     # ---- seeing ----------------------------------------------------------------------------------
 
-    def report(self) -> Report:
-        """Bring the reports database up to date and write the tear sheet of the account."""
+    def report(self, *, merge: bool | None = None) -> Report:
+        """Write the tear sheet of the account, and bring the reports database up to date.
+
+        Parameters
+        ----------
+        merge
+            Whether to bring the database up to date here and now. Left out: not in a run, whose runner does it once
+            the run has ended (and a replay's, once its last run has).
+        """
         from workbench.reports.report import write_report
 
-        return write_report(self.journal, self.lake, self.settings, account=self.account, session=self._session)
+        return write_report(
+            self.journal, self.lake, self.settings, account=self.account, session=self._session,
+            merge=self.run is None if merge is None else merge,
+        )  # fmt: skip
 
     def equity(self) -> pd.DataFrame:
         """The account's equity curve up to the session, by session, in USD."""

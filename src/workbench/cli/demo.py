@@ -35,7 +35,8 @@ def demo() -> None:
         typer.echo(f"3/4 orders    daily pipeline, {FIRST} to {LAST}, account {ACCOUNT}, paper exchange")
         outcomes = run.replay_sessions(workbench, runner, watcher, "daily", FIRST, LAST, {}, ACCOUNT)
         typer.echo("4/4 report")
-        run.describe_replay(workbench, outcomes, runner.merge())
+        run.describe_replay(workbench, outcomes)
+        run.merge(workbench, runner)
         typer.echo("next: source .venv/bin/activate; then `workbench report --open`, `orders`, `lab`")
 
 

@@ -59,7 +59,8 @@ def run(
         request = RunRequest(target, asked, parameters, account, amend, slot, origin, allow_dirty)
         with watcher, failure_reported(runner):
             outcome = runner.run(request)
-        describe(workbench, outcome, runner.merge())
+        describe(workbench, outcome)
+        merge(workbench, runner)
         closed = workbench.calendar.last_closed(workbench.clock.now())
         if asked is None and outcome.run.key.session < closed:
             typer.echo(f"  note     the data ends there; the exchange last closed on {closed}")
@@ -84,7 +85,8 @@ def replay(
         outcomes = replay_sessions(
             workbench, runner, watcher, pipeline, first, last, parameters, account, allow_dirty=allow_dirty
         )
-        describe_replay(workbench, outcomes, runner.merge())
+        describe_replay(workbench, outcomes)
+        merge(workbench, runner)
 
 
 def replay_sessions(
@@ -211,7 +213,7 @@ def opened_runner(job: str | Path | PipelineFile) -> Iterator[tuple[Workbench, R
 
 @contextmanager
 def failure_reported(runner: Runner) -> Iterator[None]:
-    """Merge a run that failed into the reports, too; why it failed is told in any case."""
+    """Merge a run that failed, and what ran before it, into the reports; why it failed is told in any case."""
     try:
         yield
     except (JobError, BrokerError, DataError):
@@ -222,7 +224,7 @@ def failure_reported(runner: Runner) -> Iterator[None]:
         raise
 
 
-def describe(workbench: Workbench, outcome: RunOutcome, holder: str) -> None:
+def describe(workbench: Workbench, outcome: RunOutcome) -> None:
     """Say what a run did, where its report is, and what stands against it."""
     from workbench.journal.states import RunState
     from workbench.reports import tables
@@ -248,10 +250,10 @@ def describe(workbench: Workbench, outcome: RunOutcome, holder: str) -> None:
         typer.echo(
             f"           denied: {row['side']} {row['quantity']} {row['symbol']} by {row['gate']}: {row['reason']}"
         )
-    _say_where(workbench, outcome, holder)
+    _say_where(workbench, outcome)
 
 
-def describe_replay(workbench: Workbench, outcomes: list[RunOutcome], holder: str) -> None:
+def describe_replay(workbench: Workbench, outcomes: list[RunOutcome]) -> None:
     """Sum up a replay: sessions, equity at its end, where the report is."""
     from workbench.reports import tables
 
@@ -269,18 +271,23 @@ def describe_replay(workbench: Workbench, outcomes: list[RunOutcome], holder: st
     marks = tables.equity(workbench.journal, account=last.key.account)
     if marks:
         typer.echo(f"  equity   {marks[-1]['equity']:,.2f} USD at the close of {marks[-1]['session']}")
-    _say_where(workbench, outcomes[-1], holder)
+    _say_where(workbench, outcomes[-1])
 
 
-def _say_where(workbench: Workbench, outcome: RunOutcome, holder: str) -> None:
+def merge(workbench: Workbench, runner: Runner) -> None:
+    """Bring the reports database up to date with what ran; say so if somebody else holds it."""
+    holder = runner.merge()
+    if holder:
+        typer.echo(
+            f"  note     {workbench.settings.reports_file.name} is locked by {holder};"
+            " this run will be merged into it by the next one"
+        )
+
+
+def _say_where(workbench: Workbench, outcome: RunOutcome) -> None:
     settings = workbench.settings
     run = outcome.run
     page = settings.tearsheets_dir / run.key.account / f"{run.key.session}.html"
     typer.echo(f"  run      {settings.home / run.folder}")
     if page.is_file():
         typer.echo(f"  report   {page}")
-    if holder:
-        typer.echo(
-            f"  note     {settings.reports_file.name} is locked by {holder};"
-            " this run will be merged into it by the next one"
-        )

@@ -70,7 +70,8 @@ def _work(given: Assignment, link: Link) -> int:
                 return RunCancelled.exit_code if stopped.is_set() else 0
             with run.failure_reported(runner):
                 outcome = runner.run(request) if ahead.prepared is None else runner.start(ahead.prepared)
-        run.describe(workbench, outcome, runner.merge())
+        run.describe(workbench, outcome)
+        run.merge(workbench, runner)
     return 0
 
 

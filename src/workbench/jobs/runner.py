@@ -278,8 +278,9 @@ class Runner:
         """Merge what ran into the reports database; returns who holds it if the merge must wait for a later run."""
         from workbench.reports.projection import project
 
+        host = self._host
         result = project(
-            self._host.journal, self._host.settings.reports_file, lake=self._host.lake, clock=self._host.clock
+            host.journal, host.settings.reports_file, lake=host.lake, trials=host.settings.trials_dir, clock=host.clock
         )
         return result.holder or "another process" if result.pending else ""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Report:
-    """Where the page is, and whether the reports file waits for ``holder`` to let go of it."""
+    """Where the page is, and whether the reports file waits for ``holder``: who has it open, or the end of the run."""
 
     file: Path
     pending: bool
@@ -34,8 +34,9 @@ def write_report(
     account: str,
     session: date | None = None,
     standalone: bool = False,
+    merge: bool = True,
 ) -> Report:
-    """Bring ``data/reports.duckdb`` up to date and write ``data/reports/ACCOUNT/SESSION.html``.
+    """Write ``data/reports/ACCOUNT/SESSION.html`` and bring ``data/reports.duckdb`` up to date.
 
     Parameters
     ----------
@@ -43,6 +44,8 @@ def write_report(
         The last session shown; the last one valued if left out.
     standalone
         Put everything into the one page.
+    merge
+        False leaves the reports file to whoever runs the notebook, which then knows how the run itself has ended.
 
     Raises
     ------
@@ -57,6 +60,8 @@ def write_report(
         assets=folder / "assets",
         standalone=standalone,
     )
+    if not merge:
+        return Report(file, pending=True, holder="the end of the run")
     merged = projection.project(journal, settings.reports_file, lake=lake, trials=settings.trials_dir)
     return Report(file, merged.pending, merged.holder)
 

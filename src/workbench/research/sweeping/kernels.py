@@ -1,7 +1,6 @@
 """All compiled code of the sweep: the books of an account, any target weights, and crossovers order by order.
 
-It is one file on purpose: numba keeps machine code until the file of a function changes, and does not notice when a
-function it calls in another file does.
+Nothing here makes an array, so its machine code is kept as it is and needs no numba: see :mod:`workbench.compiling`.
 
 Arithmetic and tolerances follow vectorbt 1.0 (``portfolio/nb.py``, ``utils/math_.py``) operation by operation, so that
 the two agree not only to rounding but also on whether an order of almost nothing is an order.

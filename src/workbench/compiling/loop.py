@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import cached_property, update_wrapper
-from typing import Any
+from typing import Any, cast
 
-from workbench.compiling.arguments import Form, form_of
+from workbench.compiling.arguments import Form, caller, form_of, words
 
 _compiling = threading.RLock()
 
@@ -21,10 +21,10 @@ class Loop:
         self._calls: dict[Form, Callable[..., Any]] = {}
 
     def __call__(self, *arguments: Any) -> Any:
-        form = form_of(arguments) if self.kept else None
-        call = self.dispatcher if form is None else self._calls.get(form)
-        if call is None:
-            call = self._made(form, arguments)
+        if not self.kept:
+            return self.dispatcher(*arguments)
+        form = form_of(arguments)
+        call = self._calls.get(form) or self._made(form, arguments)
         return call(*arguments)
 
     @cached_property
@@ -47,18 +47,24 @@ class Loop:
         return self.dispatcher._numba_type_
 
     def _made(self, form: Form, arguments: tuple[Any, ...]) -> Callable[..., Any]:
-        from workbench.compiling.machine_code import find, keep
-
         with _compiling:
             if form not in self._calls:
-                call = find(self, form)
-                if call is None:
-                    from workbench.compiling.numba_side import compile_alone
-
-                    made = compile_alone(self, form, arguments)
-                    call = self.dispatcher if made is None else keep(self, form, made)
-                self._calls[form] = call
+                types = words(form)
+                self._calls[form] = self.dispatcher if types is None else self._found(form, types, arguments)
             return self._calls[form]
+
+    def _found(self, form: Form, types: str, arguments: tuple[Any, ...]) -> Callable[..., Any]:
+        from workbench.compiling.machine_code import find, keep, load
+
+        made = find(self, types)
+        if made is None:
+            from workbench.compiling.numba_side import compile_alone
+
+            made = compile_alone(self, form, arguments)
+            if made is None:
+                return cast(Callable[..., Any], self.dispatcher)
+            keep(self, types, made)
+        return caller(self.function.__qualname__, load(made), form, made.returns)
 
 
 class Instruction:

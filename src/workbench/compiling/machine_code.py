@@ -11,13 +11,11 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-from workbench.compiling.arguments import Form, caller
 
 if TYPE_CHECKING:
     from workbench.compiling.loop import Loop
@@ -34,37 +32,34 @@ class Made(NamedTuple):
     returns: str
 
 
-def find(loop: Loop, form: Form) -> Callable[..., Any] | None:
-    """The function for arguments of this form, if its code was kept and is whole."""
-    for folder in _folders(loop):
-        made = _read(folder / _name(loop, form))
-        if made is not None:
-            return _loaded(loop, form, made)
-    return None
+def find(loop: Loop, types: str) -> Made | None:
+    """The code for arguments of these types, if it was kept and is whole."""
+    found = (_read(folder / _name(loop, types)) for folder in _folders(loop))
+    return next((made for made in found if made is not None), None)
 
 
-def keep(loop: Loop, form: Form, made: Made) -> Callable[..., Any]:
-    """Keep code in the first place that can be written, instead of what was there of the same function, and load it."""
+def keep(loop: Loop, types: str, made: Made) -> None:
+    """Keep code in the first place that can be written, instead of what was there of the same function."""
     for folder in _folders(loop):
         try:
-            _write(folder, _name(loop, form), made)
-        except OSError:  # not a place to keep anything: the next
+            _write(folder, _name(loop, types), made)
+        except OSError:  # nothing can be kept there: the next place
             continue
         for old in folder.glob(f"{_stem(loop)}-*"):
             if not old.name.startswith(_start(loop)):
                 old.unlink(missing_ok=True)
         break
-    return _loaded(loop, form, made)
 
 
-def _loaded(loop: Loop, form: Form, made: Made) -> Callable[..., Any]:
+def load(made: Made) -> int:
+    """The address of code that can run."""
     from llvmlite import binding as llvm
 
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(made.code))
     engine.finalize_object()
     _engines.append(engine)
-    return caller(loop.function.__qualname__, engine.get_function_address(made.name), form, made.returns)
+    return int(engine.get_function_address(made.name))
 
 
 def _machine() -> Any:
@@ -129,16 +124,9 @@ def _start(loop: Loop) -> str:
     return f"{_stem(loop)}-{loop.digest[:_LETTERS]}-"
 
 
-def _name(loop: Loop, form: Form) -> str:
-    depends = hashlib.sha256(f"{_words(form)}\n{_here()}".encode()).hexdigest()
+def _name(loop: Loop, types: str) -> str:
+    depends = hashlib.sha256(f"{types}\n{_here()}".encode()).hexdigest()
     return f"{_start(loop)}{depends[:_LETTERS]}.code"
-
-
-def _words(form: Any) -> str:
-    """A form as text: of a named tuple the name and its fields."""
-    if isinstance(form, tuple):
-        return f"({', '.join(_words(one) for one in form)})"
-    return f"{form.__qualname__}{vars(form)['_fields']}" if isinstance(form, type) else str(form)
 
 
 @cache

@@ -15,14 +15,14 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-from workbench.compiling.arguments import Form, llvm_types
+from workbench.compiling.arguments import Form, entry, llvm_types
 from workbench.compiling.machine_code import Made
 
 if TYPE_CHECKING:
     from workbench.compiling.loop import Loop
 
 _COMMON = {"nogil": True, "error_model": "numpy"}
-_RETURNS = {types.none: "none", types.int64: "int", types.float64: "float", types.boolean: "bool"}
+_RETURNS = {types.none: "none", types.int64: "i64", types.float64: "double", types.boolean: "i1"}
 # What code may call that is kept: functions of C, which every process has.
 _ALWAYS_THERE = {
     "memset", "memcpy", "memmove", "floor", "ceil", "trunc", "rint", "round", "nearbyint", "fabs", "fmod", "sqrt",
@@ -51,14 +51,14 @@ def compile_alone(loop: Loop, form: Form, arguments: tuple[Any, ...]) -> Made | 
         target.refresh()
         kinds = tuple(numba.typeof(argument) for argument in arguments)
         made = compiler.compile_extra(typing, target, loop.function, kinds, None, flags, {})
+        name, returns = made.fndesc.llvm_func_name, _RETURNS.get(made.signature.return_type)
         module = llvm.parse_bitcode(made.library.serialize_using_bitcode()[2])  # optimised as numba runs it
-        code = target.codegen()._tm.emit_object(module)
-    name, returns = made.fndesc.llvm_func_name, _RETURNS.get(made.signature.return_type)
-    called = {one.name for one in module.functions if one.is_declaration and not one.name.startswith("llvm.")}
-    taken = [str(one.type) for one in module.get_function(name).arguments]
-    if returns is None or called - _ALWAYS_THERE or taken != llvm_types(form):
-        return None
-    return Made(code, name, returns)
+        called = {one.name for one in module.functions if one.is_declaration and not one.name.startswith("llvm.")}
+        taken = [str(one.type) for one in module.get_function(name).arguments]
+        if returns is None or called - _ALWAYS_THERE or taken != llvm_types(form):
+            return None
+        module.link_in(llvm.parse_assembly(entry(f"{name}.entry", name, form)))
+        return Made(target.codegen()._tm.emit_object(module), f"{name}.entry", returns)
 
 
 @cache

@@ -21,7 +21,7 @@ from workbench.strategies.base import Strategy
 from workbench.strategies.moving_average import NOISE, MovingAverageCrossover
 
 _CROSSOVERS_IN_CHUNK = 512
-_TOGETHER = 16  # combinations whose weights are computed before they are simulated, side by side
+_TOGETHER = 8  # combinations whose weights are computed before they are simulated, side by side
 _CELLS_IN_CHUNK = 2_000_000  # of sessions x symbols x combinations: some tenths of a second
 _AVERAGES_BYTES = 1 << 30
 _MOST_PATH_BYTES = 1 << 27

@@ -154,8 +154,9 @@ def test_strategies_and_indicators_are_imported_without_numba() -> None:
 
 def test_an_installation_that_cannot_be_written_still_computes(tmp_path: Path) -> None:
     package, copied = Path(indicators.__file__).parents[1], tmp_path / "site" / "workbench"
-    shutil.copytree(package / "indicators", copied / "indicators", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("__init__.py", "compiling.py", "errors.py"):
+    for room in ("indicators", "compiling"):
+        shutil.copytree(package / room, copied / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("__init__.py", "errors.py"):
         shutil.copy(package / name, copied / name)
     # A file in the place of a folder is what nobody can write into, not even root.
     for nowhere in (copied / "indicators" / "__pycache__", tmp_path / "home"):

@@ -11,37 +11,42 @@ from __future__ import annotations
 
 import numpy as np
 
-from workbench.compiling import compiled
+from workbench.compiling import bare
 
 
-@compiled
+@bare
 def moving_average(values, window: int, out) -> None:
     """The mean of the last ``window`` values."""
     for column in range(values.shape[1]):
-        total, full = 0.0, 0
-        for row in range(values.shape[0]):
-            value = values[row, column]
-            full = 0 if np.isnan(value) else full + 1
-            if full < window:
-                out[row, column] = np.nan
-                continue
-            if full == window or row % window == 0:
-                total = 0.0
-                for back in range(window):
-                    total += values[row - back, column]
-            else:
-                total += value - values[row - window, column]
-            out[row, column] = total / window
+        _moving_average(values[:, column], window, out[:, column])
 
 
-@compiled
+@bare
 def moving_averages(values, windows, out) -> None:
     """The means of one series over many windows, ``out`` being windows x sessions."""
     for place in range(len(windows)):
-        moving_average(values.reshape(-1, 1), windows[place], out[place].reshape(-1, 1))
+        _moving_average(values, windows[place], out[place])
 
 
-@compiled
+@bare
+def _moving_average(values, window: int, out) -> None:
+    total, full = 0.0, 0
+    for row in range(len(values)):
+        value = values[row]
+        full = 0 if np.isnan(value) else full + 1
+        if full < window:
+            out[row] = np.nan
+            continue
+        if full == window or row % window == 0:
+            total = 0.0
+            for back in range(window):
+                total += values[row - back]
+        else:
+            total += value - values[row - window]
+        out[row] = total / window
+
+
+@bare
 def moving_deviation(values, window: int, ddof: int, out) -> None:
     """The standard deviation of the last ``window`` values, both passes over the window each time."""
     for column in range(values.shape[1]):
@@ -60,7 +65,7 @@ def moving_deviation(values, window: int, ddof: int, out) -> None:
             out[row, column] = np.sqrt(squares / (window - ddof))
 
 
-@compiled
+@bare
 def exponential(values, alpha: float, warm_up: int, out) -> None:
     """``a = a + alpha (x - a)`` from the first value on; the first ``warm_up - 1`` values give NaN."""
     for column in range(values.shape[1]):
@@ -76,7 +81,7 @@ def exponential(values, alpha: float, warm_up: int, out) -> None:
                 out[row, column] = average
 
 
-@compiled
+@bare
 def wilder(values, window: int, out) -> None:
     """Wilder's smoothing: the mean of the first ``window`` values, then ``a = (a (window - 1) + x) / window``."""
     for column in range(values.shape[1]):
@@ -95,7 +100,7 @@ def wilder(values, window: int, out) -> None:
                 out[row, column] = average
 
 
-@compiled
+@bare
 def relative_strength(closes, window: int, out) -> None:
     """Wilder's relative strength index, from the changes between known closes."""
     for column in range(closes.shape[1]):
@@ -121,7 +126,7 @@ def relative_strength(closes, window: int, out) -> None:
                 out[row, column] = 100.0 * gain / (gain + loss) if gain + loss > 0.0 else 50.0
 
 
-@compiled
+@bare
 def true_range(highs, lows, closes, out) -> None:
     """The widest of high - low, high - close before and close before - low; high - low where none is before."""
     for column in range(closes.shape[1]):
@@ -136,7 +141,7 @@ def true_range(highs, lows, closes, out) -> None:
                 before = closes[row, column]
 
 
-@compiled
+@bare
 def rolling_rank(values, window: int, out) -> None:
     """The rank of the last value within its window over ``window``; equal values share the mean of their ranks."""
     for column in range(values.shape[1]):
@@ -155,7 +160,7 @@ def rolling_rank(values, window: int, out) -> None:
             out[row, column] = (below + 0.5 * (same + 1)) / window
 
 
-@compiled
+@bare
 def held(entries, exits, out) -> None:
     """Whether a position is open: from an entry until an exit; a row with both changes nothing."""
     for column in range(entries.shape[1]):

@@ -12,21 +12,25 @@ from typing import Any, TypeVar, cast
 
 import pandas as pd
 
+from workbench.indicators.frames import QuickFrame
+
 F = TypeVar("F", bound=Callable[..., Any])
 _MOST_BYTES = 64_000_000
-_active: ContextVar[_Memo | None] = ContextVar("memo", default=None)
+_active: ContextVar[Memo | None] = ContextVar("memo", default=None)
 
 
 @contextmanager
-def remembering(frames: Iterable[pd.DataFrame], most_bytes: int = _MOST_BYTES) -> Iterator[None]:
+def remembering(frames: Iterable[pd.DataFrame], most_bytes: int = _MOST_BYTES, *, lent: bool = False) -> Iterator[Memo]:
     """Within the block, and in this thread, an indicator of one of these frames is computed once.
 
-    Every caller gets a copy of its own. What was not asked for longest is forgotten when there are more than
-    ``most_bytes``. The frames must not change meanwhile.
+    Every caller gets a frame of its own, with a copy of the values. If they are ``lent`` there is no copy: they are
+    shared, and a write into them is refused; whoever has to write sets ``lent`` of what is given here to False. When
+    there are more than ``most_bytes``, what was not asked for longest is forgotten. The frames must not change.
     """
-    token = _active.set(_Memo(frames, most_bytes))
+    memo = Memo(frames, most_bytes, lent)
+    token = _active.set(memo)
     try:
-        yield
+        yield memo
     finally:
         _active.reset(token)
 
@@ -50,8 +54,11 @@ def remembered(indicator: F) -> F:
     return cast(F, call)
 
 
-class _Memo:
-    def __init__(self, frames: Iterable[pd.DataFrame], most_bytes: int) -> None:
+class Memo:
+    """The indicators that are known, each as a frame over values that nobody can write into."""
+
+    def __init__(self, frames: Iterable[pd.DataFrame], most_bytes: int, lent: bool) -> None:
+        self.lent = lent
         self._frames = {id(frame): frame for frame in frames}
         self._most_bytes, self._bytes = most_bytes, 0
         self._known: OrderedDict[object, pd.DataFrame] = OrderedDict()
@@ -62,11 +69,10 @@ class _Memo:
             return indicator(*arguments)
         found = self._known.get(key)
         if found is None:
-            found = indicator(*arguments)
-            self._keep(key, found)
+            found = self._keep(key, indicator(*arguments))
         else:
             self._known.move_to_end(key)
-        return found.copy()
+        return QuickFrame.of(found, deep=not self.lent)
 
     def _key(self, indicator: Callable[..., Any], arguments: tuple[Any, ...]) -> object:
         """None where something is asked for that is not of these frames."""
@@ -81,9 +87,12 @@ class _Memo:
                 return None
         return tuple(parts)
 
-    def _keep(self, key: object, made: pd.DataFrame) -> None:
-        self._known[key] = made
-        self._bytes += made.to_numpy().nbytes
+    def _keep(self, key: object, made: pd.DataFrame) -> pd.DataFrame:
+        values = made.to_numpy()
+        values.flags.writeable = False
+        kept = self._known[key] = pd.DataFrame(values, index=made.index, columns=made.columns)
+        self._bytes += values.nbytes
         while self._bytes > self._most_bytes:
             _, oldest = self._known.popitem(last=False)
             self._bytes -= oldest.to_numpy().nbytes
+        return kept

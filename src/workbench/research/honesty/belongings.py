@@ -33,7 +33,7 @@ _MACHINERY = ("builtins", "functools", "pydantic", "pydantic_core", "abc", "numb
 _OUTSIDE = ("duckdb", "sqlite3", "requests", "httpx", "urllib.request", "socket", "subprocess", "ftplib", "sqlalchemy")
 _OUTSIDE_HERE = ("workbench.app", "workbench.data.lake", "workbench.data.sources", "workbench.data.sample")
 _EVENTS = ("open", "socket.connect", "sqlite3.connect", "subprocess.Popen", "os.posix_spawn")
-_LIBRARY_SUFFIXES = (".py", ".pyc", ".so", ".nbi", ".nbc", ".pyd")
+_LIBRARY_SUFFIXES = (".py", ".pyc", ".so", ".nbi", ".nbc", ".code", ".pyd")
 _IGNORED = ("/proc/", "/sys/", "/dev/", "/usr/share/zoneinfo", "/etc/")
 
 _watching: list[tuple[int, list[str]]] = []
@@ -199,7 +199,8 @@ def _parts(value: object) -> list[object]:
 
 def _is_library(value: object) -> bool:
     """Descriptors, validators and other machinery of the language and of pydantic."""
-    return type(value).__module__.split(".")[0] in (
+    module = type(value).__module__
+    return module.startswith("workbench.compiling") or module.split(".")[0] in (
         "builtins",
         "functools",
         "pydantic",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -11,18 +12,21 @@ import pandas as pd
 
 from workbench.data.bars import FIELDS
 from workbench.errors import DataError
-from workbench.indicators.memo import remembering
+from workbench.indicators.memo import Memo, remembering
 from workbench.research.inputs import WEIGHT_DECIMALS
 from workbench.research.sweeping.grid import Grid, Numbers, words
-from workbench.research.sweeping.kernels import PATH_BYTES, SUMS, Path, Rules
-from workbench.research.sweeping.window import Array, Window
+from workbench.research.sweeping.kernels import PATH_BYTES, SUMS, Path, Room, Rules, room_of
+from workbench.research.sweeping.window import Array, Flags, Window
 from workbench.strategies.base import Strategy
 from workbench.strategies.moving_average import NOISE, MovingAverageCrossover
 
 _CROSSOVERS_IN_CHUNK = 512
+_TOGETHER = 16  # combinations whose weights are computed before they are simulated, side by side
 _CELLS_IN_CHUNK = 2_000_000  # of sessions x symbols x combinations: some tenths of a second
 _AVERAGES_BYTES = 1 << 30
 _MOST_PATH_BYTES = 1 << 27
+# Strategies that write into the frames of indicators, as far as it is known.
+_writers: WeakSet[type[Strategy]] = WeakSet()
 
 
 class Job(Protocol):
@@ -49,7 +53,7 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class StrategyJob:
-    """Any strategy: weights in Python, everything after them compiled. One combination's weights are in memory.
+    """Any strategy: weights in Python, everything after them compiled; of a few combinations at a time.
 
     ``path`` is that of the only symbol, if what is held or not can be simulated order by order.
     """
@@ -65,22 +69,31 @@ class StrategyJob:
         return True
 
     def run(self, numbers: Numbers) -> Array:
-        from workbench.research.sweeping.kernels import in_and_out, simulate
-
-        window, rules, path, limit = self.window, self.rules, self.path, _limit(self.window)
-        sums = np.zeros((len(numbers), SUMS))
-        traded_on, prices, marks = ~np.isnan(window.closes), window.prices[:, 0], window.marks[:, 0]
-        with remembering(getattr(window.signals, name) for name in FIELDS):
-            for row, strategy in enumerate(self.grid.strategies(numbers)):
-                weights = weights_of(strategy, window, whole_shares=rules.lot > 0.0)
-                if path is not None and in_and_out(
-                    weights, prices, marks, limit, window.lag, path, rules, sums[row : row + 1]
-                ):
-                    continue
-                sums[row] = 0.0
-                check_weights(strategy, weights, window)
-                simulate(weights, window.prices, window.marks, traded_on, window.due, window.lag, rules, sums[row])
+        sums, simulated = np.zeros((len(numbers), SUMS)), _Simulation(self.window, self.rules)
+        room = room_of(len(self.window.sessions), 1 if self.path is None else _TOGETHER)
+        frames, together = [getattr(self.window.signals, name) for name in FIELDS], len(room.counts)
+        with remembering(frames, lent=self.grid.kind not in _writers) as memo:
+            for first in range(0, len(numbers), together):
+                strategies = self.grid.strategies(numbers[first : first + together])
+                weights = [weights_of(one, self.window, memo, whole_shares=self.rules.lot > 0.0) for one in strategies]
+                left = sums[first : first + together]
+                for row in np.flatnonzero(~self._in_and_out(weights, room, left)):
+                    check_weights(strategies[row], weights[row], self.window)
+                    simulated.run(weights[row], left[row])
         return sums
+
+    def _in_and_out(self, weights: list[Array], room: Room, sums: Array) -> Flags:
+        """Simulate what is held or not order by order; which of the combinations that was right for."""
+        from workbench.research.sweeping.kernels import in_and_out
+
+        done = np.zeros(len(weights), dtype=np.bool_)
+        if self.path is not None:
+            window, marks = self.window, self.window.marks[:, 0]
+            in_and_out(
+                np.array(weights)[:, :, 0], window.prices[:, 0], marks, float(marks.min()), _limit(window), window.lag,
+                self.path, self.rules, room, sums, done,
+            )  # fmt: skip
+        return done
 
     def writable(self) -> StrategyJob:
         path = None if self.path is None else Path(*(np.require(array, requirements="W") for array in self.path))
@@ -109,13 +122,18 @@ class CrossoverJob:
     def run(self, numbers: Numbers) -> Array:
         from workbench.research.sweeping.kernels import crossovers
 
-        window, sums = self.window, np.zeros((len(numbers), SUMS))
+        window, sums, done = self.window, np.zeros((len(numbers), SUMS)), np.zeros(len(numbers), dtype=np.bool_)
         fast, slow = self._row("fast", numbers), self._row("slow", numbers)
-        prices, closes, marks = window.prices[:, 0], window.closes[:, 0], window.marks[:, 0]
-        crossovers(
-            self.averages, fast, slow, NOISE, 1.0, prices, closes, marks, window.due, window.lag, self.path, self.rules,
-            sums,
-        )  # fmt: skip
+        prices, marks = window.prices[:, 0], window.marks[:, 0]
+        if window.whole:
+            crossovers(
+                self.averages, fast, slow, NOISE, 1.0, prices, marks, float(marks.min()), window.lag, self.path,
+                self.rules, room_of(len(marks)), sums, done,
+            )  # fmt: skip
+        alone = _Simulation(window, self.rules)
+        for row in np.flatnonzero(~done):
+            held = self.averages[fast[row]] > self.averages[slow[row]] * (1.0 + NOISE)
+            alone.run(held[:, np.newaxis].astype(np.float64), sums[row])
         return sums
 
     def writable(self) -> CrossoverJob:
@@ -133,26 +151,44 @@ class CrossoverJob:
         return place.astype(np.uint64)
 
 
+class _Simulation:
+    """Combinations of a window, each simulated session by session."""
+
+    def __init__(self, window: Window, rules: Rules) -> None:
+        from workbench.research.sweeping.kernels import books_of
+
+        self._window, self._rules = window, rules
+        self._traded_on, self._books = ~np.isnan(window.closes), books_of(len(window.symbols))
+
+    def run(self, weights: Array, sums: Array) -> None:
+        """Write the sums of these weights, sessions x symbols."""
+        from workbench.research.sweeping.kernels import simulate
+
+        window, sums[:] = self._window, 0.0
+        simulate(
+            weights, window.prices, window.marks, self._traded_on, window.due, window.lag, self._rules, self._books,
+            sums,
+        )  # fmt: skip
+
+
 def load_loops(grid: Grid, window: Window, rules: Rules) -> None:
-    """Compile the loops of a grid, or load them from numba's cache, by running them on next to nothing."""
-    one, flags = np.ones((1, 1)), np.ones(1, dtype=np.bool_)
+    """Load the loops of a grid, or compile them where this machine has not yet, by running them on next to nothing."""
+    from workbench.indicators._loops import moving_averages
+    from workbench.research.sweeping.kernels import crossovers, first_fault, in_and_out
+
+    one, column, sums = np.ones((1, 1)), np.ones(1), np.empty((1, SUMS))
+    little = replace(window, prices=one, closes=one, marks=one, due=np.ones(1, dtype=np.bool_))
+    _Simulation(little, rules).run(one, sums[0])
     if _is_crossover(grid, window):
-        from workbench.indicators._loops import moving_averages
-        from workbench.research.sweeping.kernels import crossovers
-
-        moving_averages(one[:, 0], np.ones(1, dtype=np.int64), np.empty((1, 1)))
-        first = np.zeros(1, dtype=np.uint64)
-        column, sums = one[:, 0], np.zeros((1, SUMS))
-        path = _path(column, rules)
-        crossovers(one, first, first, NOISE, 1.0, column, column, column, flags, 1, path, rules, sums)
+        moving_averages(column, np.ones(1, dtype=np.int64), one)
+        if window.whole:
+            first, path, done = np.zeros(1, dtype=np.uint64), _path(column, rules), np.empty(1, dtype=np.bool_)
+            crossovers(one, first, first, NOISE, 1.0, column, column, 1.0, 1, path, rules, room_of(1), sums, done)
     else:
-        from workbench.research.sweeping.kernels import first_fault, in_and_out, simulate
-
-        first_fault(one, one, 1.0)
+        first_fault(one, one, 1.0, np.empty(2, dtype=np.int64))
         if _order_by_order(window, rules):
-            path = _path(one[:, 0], rules)
-            in_and_out(one, one[:, 0], one[:, 0], 1.0, 1, path, rules, np.zeros((1, SUMS)))
-        simulate(one, one, one, one > 0.0, flags, 1, rules, np.zeros(SUMS))
+            path = _path(column, rules)
+            in_and_out(one, column, column, 1.0, 1.0, 1, path, rules, room_of(1), sums, np.empty(1, dtype=np.bool_))
 
 
 def job_of(grid: Grid, window: Window, rules: Rules) -> Job:
@@ -174,8 +210,8 @@ def job_of(grid: Grid, window: Window, rules: Rules) -> Job:
     return StrategyJob(grid, window, rules, chunk=int(np.clip(_CELLS_IN_CHUNK // cells, 1, 1024)), path=path)
 
 
-def weights_of(strategy: Strategy, window: Window, *, whole_shares: bool) -> Array:
-    """The weights of a strategy in the window, rounded to 9 decimals where shares are whole.
+def weights_of(strategy: Strategy, window: Window, memo: Memo, *, whole_shares: bool) -> Array:
+    """The weights of a strategy in the window, rounded to 9 decimals where shares are whole; an array of their own.
 
     Raises
     ------
@@ -184,19 +220,18 @@ def weights_of(strategy: Strategy, window: Window, *, whole_shares: bool) -> Arr
     """
     if strategy.warm_up_sessions > len(window.signals):
         raise DataError(_too_few(repr(strategy), strategy.warm_up_sessions, window))
-    frame = strategy.weights(window.signals)
-    close = window.signals.close
+    frame, close = _asked(strategy, window, memo), window.signals.close
     if (
         not isinstance(frame, pd.DataFrame)
-        or not frame.index.equals(close.index)
-        or not frame.columns.equals(close.columns)
+        or not (frame.index is close.index or frame.index.equals(close.index))
+        or not (frame.columns is close.columns or frame.columns.equals(close.columns))
     ):
         raise DataError(f"{strategy!r} returned other sessions or symbols than its bars have")
     rows = len(window.sessions)
     weights = np.ascontiguousarray(frame.to_numpy(dtype=float)[-rows:])
     if whole_shares:
-        weights = np.round(weights, WEIGHT_DECIMALS)
-    return weights
+        return np.round(weights, WEIGHT_DECIMALS)
+    return weights if weights.flags.writeable else weights.copy()  # compiled code takes read-only for another type
 
 
 def check_weights(strategy: Strategy, weights: Array, window: Window) -> None:
@@ -209,9 +244,26 @@ def check_weights(strategy: Strategy, weights: Array, window: Window) -> None:
     """
     from workbench.research.sweeping.kernels import first_fault
 
-    fault, row, column = first_fault(weights, window.closes, _limit(window))
+    place = np.empty(2, dtype=np.int64)
+    fault = first_fault(weights, window.closes, _limit(window), place)
     if fault:
-        raise DataError(_fault(fault, repr(strategy), weights, window, row, column))
+        raise DataError(_fault(fault, repr(strategy), weights, window, *place.tolist()))
+
+
+def _asked(strategy: Strategy, window: Window, memo: Memo) -> Any:
+    """What a strategy answers; one that writes into the frames of indicators is asked again, with some to write into.
+
+    How a write is refused depends on what writes (pandas, numpy, other compiled code). What is a fault comes again.
+    """
+    try:
+        return strategy.weights(window.signals)
+    except Exception:
+        if not memo.lent:
+            raise
+    memo.lent = False
+    answer = strategy.weights(window.signals)
+    _writers.add(type(strategy))
+    return answer
 
 
 def _limit(window: Window) -> float:
@@ -222,9 +274,8 @@ def _limit(window: Window) -> float:
 def _order_by_order(window: Window, rules: Rules) -> bool:
     """Whether an account of one symbol may be taken from order to order: no gain where every session has an order."""
     seldom = rules.on_change > 0.0 or rules.tolerance > 0.0 or rules.min_value > 0.0
-    whole = bool(window.due.all()) and not np.isnan(window.closes).any()
     small = PATH_BYTES * len(window.sessions) <= _MOST_PATH_BYTES
-    return len(window.symbols) == 1 and whole and seldom and small
+    return len(window.symbols) == 1 and window.whole and seldom and small
 
 
 def _is_crossover(grid: Grid, window: Window) -> bool:

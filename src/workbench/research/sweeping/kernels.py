@@ -1,7 +1,6 @@
 """All compiled code of the sweep: the books of an account, any target weights, and crossovers order by order.
 
-It is one file on purpose: numba keeps machine code until the file of a function changes, and does not notice when a
-function it calls in another file does.
+Nothing here makes an array, so its machine code is kept as it is and needs no numba: see :mod:`workbench.compiling`.
 
 Arithmetic and tolerances follow vectorbt 1.0 (``portfolio/nb.py``, ``utils/math_.py``) operation by operation, so that
 the two agree not only to rounding but also on whether an order of almost nothing is an order.
@@ -17,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from workbench.compiling import bare, compiled, inlined, leading_zeros, set_bits, trailing_zeros, vectorised
+from workbench.compiling import bare, inlined, leading_zeros, set_bits, trailing_zeros, vectorised
 
 # Two amounts are the same if they differ by less than this (vectorbt's relative and absolute tolerance).
 REL_TOL = 1e-9
@@ -166,7 +165,7 @@ def won(quantity: float, price: float, fee: float, size: float, cost: float, fee
     return 1.0 if add(quantity * price, -(quantity * (cost / size))) - part * fees - fee > 0.0 else 0.0
 
 
-@compiled
+@bare
 def fill(at: int, change: float, price: float, cash: float, held, traded, rules: Rules, sums):
     """Fill one order of symbol ``at`` at a price before slippage; update positions and trades, return the cash.
 
@@ -203,7 +202,7 @@ def fill(at: int, change: float, price: float, cash: float, held, traded, rules:
     return cash
 
 
-@compiled
+@bare
 def mark(session: int, equity: float, before: float, invested: float, peak: float, hurdle: float, sums) -> float:
     """Add a session to the sums of an account, from its equity and the one before; return the highest equity so far.
 
@@ -224,8 +223,35 @@ def mark(session: int, equity: float, before: float, invested: float, peak: floa
     return peak
 
 
-@compiled
-def simulate(weights, prices, marks, traded_on, due, lag: int, rules: Rules, sums) -> None:
+class Books(NamedTuple):
+    """What a simulation writes into while it runs, made by :func:`books_of`.
+
+    Attributes
+    ----------
+    held, last
+        Shares by symbol, and the last target.
+    orders, values, picked
+        The orders of one close: shares by symbol, their values, and the symbols that have one.
+    traded
+        See :func:`fill`.
+    """
+
+    held: FloatArray
+    last: FloatArray
+    orders: FloatArray
+    values: FloatArray
+    picked: npt.NDArray[np.int64]
+    traded: FloatArray
+
+
+def books_of(symbols: int) -> Books:
+    """Room for a simulation of so many symbols."""
+    held, last, orders, values = np.empty((4, symbols))
+    return Books(held, last, orders, values, np.empty(symbols, dtype=np.int64), np.empty((3, symbols)))
+
+
+@bare
+def simulate(weights, prices, marks, traded_on, due, lag: int, rules: Rules, books: Books, sums) -> None:
     """Run one account through a window and leave its sums.
 
     Parameters
@@ -242,14 +268,16 @@ def simulate(weights, prices, marks, traded_on, due, lag: int, rules: Rules, sum
         By session, whether targets are acted on.
     lag
         Sessions from decision to fill: 1, or 0 to fill at the close decided on.
+    books
+        Of these symbols; whatever is in them is written over.
     sums
         Zeros, of length :data:`SUMS`.
     """
     sessions, symbols = weights.shape
-    held, last = np.zeros(symbols), np.zeros(symbols)
-    traded = np.zeros((3, symbols))
-    orders, values = np.empty(symbols), np.empty(symbols)
-    picked = np.empty(symbols, dtype=np.int64)
+    held, last, orders, values, picked, traded = books
+    held[:] = 0.0
+    last[:] = 0.0
+    traded[:] = 0.0
     cash = equity = rules.capital
     peak = -np.inf
     sums[LOWEST] = np.inf
@@ -277,7 +305,7 @@ def simulate(weights, prices, marks, traded_on, due, lag: int, rules: Rules, sum
     sums[FINAL] = equity
 
 
-@compiled
+@bare
 def _decide(weights, marks, traded_on, prices, equity, held, last, rules, orders, values, picked):
     """Write the orders of one close: shares by symbol, their value, and which symbols have one; return how many."""
     count = 0
@@ -304,7 +332,7 @@ def _decide(weights, marks, traded_on, prices, equity, held, last, rules, orders
     return count
 
 
-@compiled
+@bare
 def _sort(values, picked, count) -> None:
     """Order by value, so that sales pay for purchases and small purchases come first; equal ones by symbol.
 
@@ -323,26 +351,26 @@ def _sort(values, picked, count) -> None:
         gap //= 2
 
 
-@compiled
-def first_fault(weights, closes, limit: float):
-    """The first weight that cannot be traded: what is wrong, its session and its symbol; (0, 0, 0) if none is.
+@bare
+def first_fault(weights, closes, limit: float, place) -> int:
+    """What is wrong with the first weight that cannot be traded; its session and its symbol are written; 0 if none is.
 
     1: not a finite number; 2: negative; 3: at a session without a close; 4: the sum of the session is above ``limit``.
     """
     for now in range(weights.shape[0]):
-        total = 0.0
+        place[0], total = now, 0.0
         for at in range(weights.shape[1]):
-            weight = weights[now, at]
+            weight, place[1] = weights[now, at], at
             if not np.isfinite(weight):
-                return 1, now, at
+                return 1
             if weight < 0.0:
-                return 2, now, at
+                return 2
             if weight != 0.0 and np.isnan(closes[now, at]):
-                return 3, now, at
+                return 3
             total += weight
         if total > limit:
-            return 4, now, 0
-    return 0, 0, 0
+            return 4
+    return 0
 
 
 class Path(NamedTuple):
@@ -365,7 +393,7 @@ class Path(NamedTuple):
     extremes: FloatArray
 
 
-@compiled
+@bare
 def follow(marks, hurdle: float, path: Path) -> None:
     """Write the tables of a path. The first session has no return.
 
@@ -421,7 +449,7 @@ def _extremes(extremes, start: int, end: int):
     return low, high, jump
 
 
-@compiled
+@bare
 def _fallen(extremes, start: int, end: int, peak: float, deepest: float) -> float:
     """The lowest mark from ``start`` to before ``end`` as a fraction of the highest before it or of ``peak``."""
     while start < end:
@@ -432,23 +460,54 @@ def _fallen(extremes, start: int, end: int, peak: float, deepest: float) -> floa
     return deepest
 
 
-@compiled
+class Room(NamedTuple):
+    """What accounts that go from order to order side by side write into, made by :func:`room_of`.
+
+    Attributes
+    ----------
+    leads
+        By session, up to a multiple of 64: whether there is a target.
+    moments, counts
+        By account, the sessions after which the target is the other one, and how many there are.
+    wanted
+        By account, the fraction of equity held while there is a target.
+    open_
+        The accounts that still have orders.
+    accounts, places
+        By account, see :data:`CASH` and :data:`START`.
+    """
+
+    leads: npt.NDArray[np.uint8]
+    moments: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+    wanted: FloatArray
+    open_: npt.NDArray[np.int64]
+    accounts: FloatArray
+    places: npt.NDArray[np.int64]
+
+
+def room_of(sessions: int, together: int = TOGETHER) -> Room:
+    """Room for as many accounts side by side, or for fewer if there are very many sessions."""
+    room = (sessions + 63) // 64 * 64
+    together = max(1, min(together, MOST_MOMENTS // room))
+    counts, open_ = np.empty((2, together), dtype=np.int64)
+    return Room(
+        leads=np.empty(room, dtype=np.uint8),
+        moments=np.empty((together, room + 8), dtype=np.int64),
+        counts=counts,
+        wanted=np.empty(together),
+        open_=open_,
+        accounts=np.empty((together, ACCOUNT)),
+        places=np.empty((together, 3), dtype=np.int64),
+    )
+
+
+@bare
 def crossovers(
-    averages,
-    fast,
-    slow,
-    noise: float,
-    weight: float,
-    prices,
-    closes,
-    marks,
-    due,
-    lag: int,
-    path: Path,
-    rules: Rules,
-    sums,
-) -> None:
-    """Simulate combinations that hold the symbol while their fast average is above their slow one.
+    averages, fast, slow, noise: float, weight: float, prices, marks, lowest: float, lag: int, path: Path, rules: Rules,
+    room: Room, sums, done,
+) -> None:  # fmt: skip
+    """Simulate combinations that hold the symbol while their fast average is above their slow one, order by order.
 
     Parameters
     ----------
@@ -460,94 +519,85 @@ def crossovers(
         A lead below this fraction of the slow average is none.
     weight
         Fraction of equity held.
-    prices, closes, marks, due
-        By session, as in :func:`simulate`.
+    prices, marks
+        By session, as in :func:`simulate`: there is a close in every session, and targets are acted on in all.
+    lowest
+        The lowest of ``marks``.
     path
         The path of ``marks``.
     sums
-        Zeros, combinations x :data:`SUMS`.
+        Combinations x :data:`SUMS`.
+    done
+        By combination, written: False if it has to be simulated session by session, and its sums are of no use.
     """
-    sessions, room = len(marks), (len(marks) + 63) // 64 * 64
-    together = max(1, min(TOGETHER, MOST_MOMENTS // room))
-    leads, moments = np.zeros(room, dtype=np.uint8), np.empty((together, room + 8), dtype=np.int64)
-    counts, open_ = np.empty(together, dtype=np.int64), np.empty(together, dtype=np.int64)
-    accounts, places = np.empty((together, ACCOUNT)), np.empty((together, 3), dtype=np.int64)
-    traded_on = ~np.isnan(closes)
-    whole, lowest, wanted = due.all() and traded_on.all(), marks.min(), weight * (1.0 - rules.buffer)
+    sessions, together = len(marks), len(room.counts)
+    room.wanted[:] = weight * (1.0 - rules.buffer)
     for first in range(0, len(fast), together):
         many = min(together, len(fast) - first)
         for row in range(many):
-            _compare(averages[fast[first + row]], averages[slow[first + row]], 1.0 + noise, leads)
-            counts[row] = _moments(leads, moments[row])
-            _open(accounts[row], places[row], rules.capital, sums[first + row])
-            open_[row] = row
-        if whole:
-            _go(
-                open_, many, first, moments, counts, wanted, prices, marks, path, lowest, lag, rules, accounts, places,
-                sums,
-            )  # fmt: skip
+            _compare(averages[fast[first + row]], averages[slow[first + row]], 1.0 + noise, room.leads)
+            room.counts[row], room.open_[row] = _moments(room.leads, room.moments[row]), row
+            _open(room.accounts[row], room.places[row], rules.capital, sums[first + row])
+        _go(room, many, first, prices, marks, path, lowest, lag, rules, sums)
         for row in range(many):
-            if whole and places[row, START] == sessions:
+            done[first + row] = room.places[row, START] == sessions
+            if done[first + row]:
                 _close(sums[first + row], sessions)
-                continue
-            sums[first + row] = 0.0
-            weights = _weights(moments[row], counts[row], weight, sessions)
-            simulate(
-                weights, prices.reshape(-1, 1), marks.reshape(-1, 1), traded_on.reshape(-1, 1), due, lag, rules,
-                sums[first + row],
-            )  # fmt: skip
 
 
-@compiled
-def in_and_out(weights, prices, marks, limit: float, lag: int, path: Path, rules: Rules, sums) -> bool:
-    """Simulate weights of one symbol that are nothing or one number, order by order; False if they are not.
+@bare
+def in_and_out(
+    weights, prices, marks, lowest: float, limit: float, lag: int, path: Path, rules: Rules, room: Room, sums, done
+) -> None:
+    """Simulate weights of one symbol that are nothing or one number, order by order.
 
     Parameters
     ----------
     weights
-        Sessions x 1, not checked.
-    prices, marks
-        By session, as in :func:`simulate`: there is a close in every session, and targets are acted on in all.
+        Combinations x sessions, not checked; as many combinations as there is room for.
     limit
         The highest weight that can be traded.
-    path
-        The path of ``marks``.
-    sums
-        Of no use if False is returned.
+    prices, marks, lowest, path, sums, done
+        As in :func:`crossovers`.
     """
-    sessions, weight = len(marks), 0.0
-    for now in range(sessions):
-        if weights[now, 0] != 0.0:
-            weight = weights[now, 0]
-            break
-    leads = np.zeros((sessions + 63) // 64 * 64, dtype=np.uint8)
-    if not 0.0 <= weight <= limit or _others(weights, weight, leads) > 0:
-        return False
-    moments, counts = np.empty((1, len(leads) + 8), dtype=np.int64), np.zeros(1, dtype=np.int64)
-    accounts, places = np.empty((1, ACCOUNT)), np.empty((1, 3), dtype=np.int64)
-    counts[0] = _moments(leads, moments[0])
-    _open(accounts[0], places[0], rules.capital, sums[0])
-    wanted, open_ = weight * (1.0 - rules.buffer), np.zeros(1, dtype=np.int64)
-    _go(open_, 1, 0, moments, counts, wanted, prices, marks, path, marks.min(), lag, rules, accounts, places, sums)
-    if places[0, START] == sessions:
-        _close(sums[0], sessions)
-        return True
-    return False
+    sessions, many = len(marks), 0
+    for row in range(len(weights)):
+        weight = _first(weights[row])
+        done[row] = 0.0 <= weight <= limit and _others(weights[row], weight, room.leads) == 0
+        if done[row]:
+            room.counts[row], room.open_[many] = _moments(room.leads, room.moments[row]), row
+            room.wanted[row] = weight * (1.0 - rules.buffer)
+            _open(room.accounts[row], room.places[row], rules.capital, sums[row])
+            many += 1
+    _go(room, many, 0, prices, marks, path, lowest, lag, rules, sums)
+    for row in range(len(weights)):
+        if done[row]:
+            done[row] = room.places[row, START] == sessions
+            _close(sums[row], sessions)
 
 
-@compiled
+@inlined
+def _first(weights) -> float:
+    """The first weight that is not zero; zero if there is none."""
+    for now in range(len(weights)):
+        if weights[now] != 0.0:
+            return float(weights[now])
+    return 0.0
+
+
+@bare
 def _others(weights, weight: float, leads) -> int:
     """Write whether there is a weight, by session; return how many are neither zero nor ``weight``."""
     others = 0
     for now in range(len(weights)):
-        value = weights[now, 0]
+        value = weights[now]
         leads[now] = value != 0.0
         others += (value != 0.0) & (value != weight)
     leads[len(weights) :] = leads[len(weights) - 1]
     return others
 
 
-@compiled
+@bare
 def _compare(fast, slow, scale: float, leads) -> None:
     """Write whether one average leads, by session, a loop that vectorises; it stays so after the last."""
     for now in range(len(fast)):
@@ -555,7 +605,7 @@ def _compare(fast, slow, scale: float, leads) -> None:
     leads[len(fast) :] = leads[len(fast) - 1]
 
 
-@compiled
+@bare
 def _moments(leads, moments) -> int:
     """Write the sessions with a change of ``leads``, which is 0 before the first; return how many there are.
 
@@ -581,16 +631,7 @@ def _moments(leads, moments) -> int:
     return count
 
 
-@compiled
-def _weights(moments, count: int, weight: float, sessions: int):
-    """The weights that change between nothing and ``weight`` at the moments, sessions x 1."""
-    weights = np.zeros((sessions, 1))
-    for flip in range(0, count, 2):
-        weights[moments[flip] : moments[flip + 1] if flip + 1 < count else sessions] = weight
-    return weights
-
-
-@compiled
+@bare
 def _open(account, places, capital: float, sums) -> None:
     """An account of nothing but cash; until it is closed, the mean is a sum and the drawdown a fraction of the peak."""
     account[:] = 0.0
@@ -601,7 +642,7 @@ def _open(account, places, capital: float, sums) -> None:
     sums[DRAWDOWN] = 1.0
 
 
-@compiled
+@bare
 def _close(sums, sessions: int) -> None:
     """Make of an account's sums what :func:`simulate` leaves."""
     total = sums[MEAN]
@@ -613,17 +654,17 @@ def _close(sums, sessions: int) -> None:
 
 @bare
 def _go(
-    open_, many: int, first: int, moments, counts, wanted: float, prices, marks, path: Path, lowest: float, lag: int,
-    rules: Rules, accounts, places, sums,
-) -> None:  # fmt: skip
-    """Take accounts from order to order, one order each by turns, until all are done."""
+    room: Room, many: int, first: int, prices, marks, path: Path, lowest: float, lag: int, rules: Rules, sums
+) -> None:
+    """Take the first ``many`` open accounts from order to order, one order each by turns, until all are done."""
+    open_ = room.open_
     while many > 0:
         kept = 0
         for at in range(many):
             row = open_[at]
             goes_on = _turn(
-                moments, counts[row], wanted, prices, marks, path, lowest, lag, rules, accounts, places, row, sums,
-                first + row,
+                room.moments, room.counts[row], room.wanted[row], prices, marks, path, lowest, lag, rules,
+                room.accounts, room.places, row, sums, first + row,
             )  # fmt: skip
             open_[kept] = row
             kept += goes_on
@@ -744,7 +785,7 @@ def _pass(price: float, hurdle: float, accounts, row, sums, at) -> bool:
     return True
 
 
-@compiled
+@bare
 def _next_order(marks, decided: int, turn: int, cash: float, held: float, target: float, rules: Rules) -> int:
     """The first session from ``decided`` on whose close asks for an order; ``turn`` if none does before it."""
     for at in range(decided, turn):
@@ -775,7 +816,7 @@ def _hold(marks, start: int, end: int, cash: float, held: float, hurdle: float):
     return first, second, downside, inverses, low, high, jump
 
 
-@compiled
+@bare
 def _deepest(marks, start: int, end: int, cash: float, held: float, peak: float, deepest: float) -> float:
     """The lowest equity so far as a fraction of the highest before it, after some sessions."""
     for now in range(start, end):

@@ -53,6 +53,11 @@ class Window:
     due: Flags
     lag: int
 
+    @property
+    def whole(self) -> bool:
+        """Whether there is a close in every session, and targets are acted on in all."""
+        return bool(self.due.all()) and not np.isnan(self.closes).any()
+
     def writable(self) -> Window:
         """The same window with arrays that may be written to; a copy is made of those that may not."""
         arrays = {

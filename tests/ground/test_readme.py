@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer.main
 
-from workbench.cli.main import app
+from workbench.cli.commands import command_line
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,7 +36,7 @@ def test_every_workbench_command_exists():
     commands = typed("workbench")
     assert commands
     for words in commands:
-        group = typer.main.get_command(app)
+        group = typer.main.get_command(command_line())
         for word in words:
             if not hasattr(group, "commands") or word.startswith("-"):
                 break

@@ -17,6 +17,10 @@ KEY, SECRET = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY"
 app = typer.Typer(help="The paper exchange, over HTTP as Alpaca's v2 interface.", no_args_is_help=True)
 
 
+def register(root: typer.Typer) -> None:
+    root.add_typer(app, name="exchange")
+
+
 @app.callback()
 def group() -> None:
     """The paper exchange, over HTTP as Alpaca's v2 interface."""

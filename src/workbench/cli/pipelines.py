@@ -9,6 +9,10 @@ from workbench.cli.output import Json, show
 app = typer.Typer(help="Production jobs.", no_args_is_help=True)
 
 
+def register(root: typer.Typer) -> None:
+    root.add_typer(app, name="pipelines")
+
+
 @app.command("list")
 def list_pipelines(as_json: Json = False) -> None:
     """The pipelines of this installation; broken ones are named below, and make the command exit with 64."""

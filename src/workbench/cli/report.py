@@ -11,6 +11,7 @@ app = typer.Typer(help="The reports database.", no_args_is_help=True)
 
 def register(root: typer.Typer) -> None:
     root.command("report")(report)
+    root.add_typer(app, name="reports")
 
 
 def report(

@@ -35,6 +35,10 @@ Last = Annotated[str | None, typer.Option("--to", metavar="DATE", help="Last ses
 Seed = Annotated[int, typer.Option(min=0, help="For everything that is drawn.")]
 
 
+def register(root: typer.Typer) -> None:
+    root.add_typer(app, name="research")
+
+
 @app.command()
 def lookahead(
     strategy: Name,

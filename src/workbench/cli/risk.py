@@ -34,6 +34,10 @@ class Breaker(StrEnum):
     DAILY_LOSS = "daily_loss"
 
 
+def register(root: typer.Typer) -> None:
+    root.add_typer(app, name="risk")
+
+
 @app.command("show")
 def limits(account: Account = None, as_json: Json = False) -> None:
     """Every limit: its value, where it comes from, what is used of it now and what is left."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workbench.cli.early import undecided_pool
 from workbench.cli.progress import TerminalWatcher, cancelling
 from workbench.errors import BrokerError, ConfigError, DataError, JobError, ParameterError, WorkbenchError
 
@@ -176,22 +177,20 @@ def parse_parameters(given: list[str] | None) -> dict[str, str]:
 @contextmanager
 def opened_runner(job: str | Path | PipelineFile) -> Iterator[tuple[Workbench, Runner, TerminalWatcher]]:
     """A workbench, a runner with warm kernels, and a progress display; signals cancel the run."""
-    from workbench.jobs.pipelines import load_pipeline
-    from workbench.settings import load_settings
-
-    settings = load_settings()
-    if isinstance(job, str):
-        job = load_pipeline(job, settings.pipelines_dir)  # a broken file is told before anything is started
-    from workbench.jobs.kernels import KernelPool
-    from workbench.jobs.preload import PRELOAD, preload_for
-
     cancel = threading.Event()
-    preload = preload_for([job] if isinstance(job, Path) else job.notebooks)
-    calendars = (settings.calendar,) if preload == PRELOAD else ()
-    with KernelPool(preload, calendars, cache=settings.cache_dir, pages=True) as pool, cancelling(cancel):
-        pool.start()  # imports in the background while this process does its own
-        pool.prestart(1)
+    with undecided_pool() as pool, cancelling(cancel):
+        # Its helper imports in the background from here on, while this process finds out what else it should.
         gc.disable()  # of what imports make nothing is garbage: looking for it takes a fifth of their time
+        from workbench.jobs.pipelines import load_pipeline
+        from workbench.jobs.preload import PRELOAD, preload_for
+        from workbench.settings import load_settings
+
+        settings = load_settings()
+        if isinstance(job, str):
+            job = load_pipeline(job, settings.pipelines_dir)
+        preload = preload_for([job] if isinstance(job, Path) else job.notebooks)
+        pool.prepare(preload, (settings.calendar,) if preload == PRELOAD else (), cache=settings.cache_dir)
+        pool.prestart(1)
         from workbench.app import open_workbench
         from workbench.jobs.engine import warm_up
         from workbench.jobs.pages import HtmlWriter

@@ -32,6 +32,10 @@ _YEAR = timedelta(days=365)
 Out = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write files there instead of printing them.")]
 
 
+def register(root: typer.Typer) -> None:
+    root.add_typer(app, name="schedule")
+
+
 @app.command("next")
 def next_runs(
     span: Annotated[str, typer.Argument(metavar="SPAN", help="How far to look: 12h, 10d, 4w.")] = "10d",

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from workbench.app import checking, open_workbench
 from workbench.app.cleaning import find_policy, run
 from workbench.app.workbench import Workbench
-from workbench.cli.main import app
+from workbench.cli.commands import command_line
 from workbench.data.cleaning import CleaningPolicy, policy_of
 from workbench.data.dataset import FIELDS, Dataset
 from workbench.data.rows import BarRows
@@ -184,6 +184,7 @@ def test_a_policy_that_cannot_be_meant_is_refused_by_file_and_key(
 def test_the_command_cleans_lists_and_shows_the_ledger(home: Home, faulty: pd.DataFrame) -> None:
     home(faulty).close()
     runner = CliRunner()
+    app = command_line(["data"])
     dry = runner.invoke(app, ["data", "clean", "--dry-run"])
     assert dry.exit_code == 0, dry.output
     assert "nothing written (--dry-run): 2 bars would differ from raw; block before, warn after" in dry.output
@@ -211,6 +212,6 @@ def test_the_commands_refuse_what_does_not_exist(home: Home, faulty: pd.DataFram
         (["clean", "--frequency", "hourly"], "no frequency 'hourly'"),
         (["repairs", "--rule", "outlyer"], "no rule 'outlyer'"),
     ):
-        result = runner.invoke(app, ["data", *arguments])
+        result = runner.invoke(command_line(["data"]), ["data", *arguments])
         assert result.exit_code != 0
         assert said in str(result.exception)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from workbench.app import open_workbench
 from workbench.app.workbench import Workbench
-from workbench.cli.main import app
+from workbench.cli.commands import command_line
 from workbench.errors import ConfigError, DataError
 
 # Real ones would be a vendor's property: these are made up around IBM's bar of 2013-02-05.
@@ -118,6 +118,7 @@ def test_what_is_no_quote_is_refused_with_the_way_out(workbench: Workbench) -> N
 
 def test_the_check_tells_of_crossed_quotes_and_not_of_locked_ones(workbench: Workbench) -> None:
     workbench.load(write("bars.csv", *BARS), adjusted=False)
+    app = command_line(["data"])
     loaded = CliRunner().invoke(app, ["data", "load", write("quotes.csv", HEADER, *ROWS), "--kind", "quotes"])
     assert "4 quotes added" in loaded.output
     checked = CliRunner().invoke(app, ["data", "check", "--json"])

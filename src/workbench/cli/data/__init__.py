@@ -26,3 +26,7 @@ app.command("versions")(versions)
 app.command("diff")(diff)
 app.command("export")(export)
 app.command("compact")(compact)
+
+
+def register(root: typer.Typer) -> None:
+    root.add_typer(app, name="data")

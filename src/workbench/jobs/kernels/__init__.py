@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -69,6 +69,8 @@ class KernelPool:
     ----------
     preload
         Modules that the helper imports before it forks, with ``:function`` to be called. One that fails is an error.
+        None if that is not known yet: a helper that is started then imports what every kernel needs, and waits for
+        :meth:`prepare`.
     calendars
         Exchanges whose calendar the helper builds, so that no notebook has to.
     cache
@@ -88,7 +90,7 @@ class KernelPool:
 
     def __init__(
         self,
-        preload: Sequence[str] = PRELOAD,
+        preload: Sequence[str] | None = PRELOAD,
         calendars: Sequence[str] = ("XNYS",),
         *,
         cache: Path | None = None,
@@ -98,9 +100,7 @@ class KernelPool:
     ) -> None:
         self.forks = can_fork() if forks is None else forks
         self.env = kernel_environment(os.environ if env is None else env)
-        self._order: dict[str, Any] = {
-            "preload": list(preload), "calendars": list(calendars), "cache": None if cache is None else str(cache),
-        }  # fmt: skip
+        self._order = None if preload is None else _order(preload, calendars, cache)
         self._folder: Path | None = None
         self._zygote: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -130,6 +130,15 @@ class KernelPool:
         """Start the helper and return at once; it imports while the caller does something else."""
         with self._lock:
             self._start()
+
+    def prepare(self, preload: Sequence[str], calendars: Sequence[str], *, cache: Path | None = None) -> None:
+        """Say what the helper imports and builds before it forks, of a pool that was made without knowing it."""
+        if self._order is not None:
+            raise ValueError("what the helper prepares is settled already")
+        with self._lock:
+            self._order = _order(preload, calendars, cache)
+            if self._control is not None:
+                self._send_order()
 
     def prestart(self, count: int) -> None:
         """See to it that ``count`` kernels stand ready beside those in use; returns at once."""
@@ -215,10 +224,19 @@ class KernelPool:
                 start_new_session=True,  # a Ctrl-C on the terminal is the runner's business
             )
         self._control = ours
-        ours.send(json.dumps({"folder": str(self.folder), **self._order}).encode())
+        ours.send(json.dumps({"folder": str(self.folder)}).encode())
+        if self._order is not None:
+            self._send_order()
+
+    def _send_order(self) -> None:
+        assert self._control is not None
+        with suppress(BrokenPipeError, ConnectionResetError):  # the helper has died, which who needs a kernel is told
+            self._control.send(json.dumps(self._order).encode())
 
     def _fork(self) -> ForkedKernel:
         """Ask for a kernel. The answer is not waited for: see :meth:`ForkedKernel.ready`."""
+        if self._order is None:
+            raise ValueError("nobody has said what the helper prepares")
         self._start()
         assert self._control is not None
         self._count += 1
@@ -337,6 +355,10 @@ class ForkedKernel:
             lines = self.log.read_text(errors="replace").strip().splitlines()
             return f"it failed while starting: {lines[-1]}" if lines else "it ended while starting"
         return f"the helper process is gone; {self._pool.why_failed()}"
+
+
+def _order(preload: Sequence[str], calendars: Sequence[str], cache: Path | None) -> dict[str, Any]:
+    return {"preload": list(preload), "calendars": list(calendars), "cache": None if cache is None else str(cache)}
 
 
 def _receive(channel: socket.socket) -> bytes:

@@ -35,6 +35,9 @@ _JOIN_S = 1.0
 class Kernel(IPythonKernel):
     """IPython's kernel for one production notebook."""
 
+    # ipykernel sleeps after every cell, for clients that do not wait until the kernel says that it is idle.
+    _execute_sleep = 0.0
+
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
         self._watch = Watch()

@@ -126,6 +126,11 @@ class Stream(OutStream):
             self._show_life()
         return len(string)
 
+    def flush(self) -> None:
+        """Send what was written. ipykernel asks for it six times a cell, and waits for its thread each time."""
+        if self._flush_pending or not self._is_master_process():
+            super().flush()
+
     def _watch_pipe_fd(self) -> None:
         """Read what is written past Python, by libraries in C and by children. In a thread of its own.
 

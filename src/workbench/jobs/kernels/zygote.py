@@ -64,14 +64,20 @@ def main(argv: list[str]) -> int:
     control, *lines = (socket.socket(fileno=int(descriptor)) for descriptor in argv)
     for channel in (control, *lines):
         channel.set_inheritable(False)
-    order = json.loads(control.recv(_MESSAGE_BYTES))
+    folder: str = json.loads(control.recv(_MESSAGE_BYTES))["folder"]
     gc.disable()  # of what imports make nothing is garbage: looking for it takes a fifth of their time
     try:
-        with _ends_with(control, order["folder"]):
+        with _ends_with(control, folder):
             _preload_kernel()
+        # What else is wanted the runner may find out meanwhile.
+        message = control.recv(_MESSAGE_BYTES)
+        if not message:
+            shutil.rmtree(folder, ignore_errors=True)
+            return 0
+        order = json.loads(message)
         for line in lines:
             _fork_pages(line, control, order["cache"])
-        with _ends_with(control, order["folder"]):
+        with _ends_with(control, folder):
             _preload(order["preload"], order["calendars"], order["cache"])
     except Exception as error:
         traceback.print_exc()
@@ -80,9 +86,9 @@ def main(argv: list[str]) -> int:
     request = _serve(control)
     control.close()
     if request is None:
-        shutil.rmtree(order["folder"], ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         return 0
-    _guard(request, Path(order["folder"]))
+    _guard(request, Path(folder))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from workbench.compiling import (
     compiled,
     inlined,
     leading_zeros,
+    prepared,
     set_bits,
     trailing_zeros,
     vectorised,
@@ -80,6 +81,12 @@ def fails(values: Any, at: int) -> None:
     values[at] = 1.0
 
 
+@bare
+def raised(values: Any, out: Any) -> None:
+    for at in range(len(values)):
+        out[at] = values[at] + 1.0
+
+
 @compiled
 def doubled(values: Any) -> Any:
     return values * 2.0
@@ -128,6 +135,17 @@ def test_what_may_not_be_written_to_and_other_types_are_numbas_affair() -> None:
         fails(sealed, 0)
     assert sealed[0] == 0.0
     assert larger(2**63, 1.0) is True
+
+
+@pytest.mark.parametrize("element", ["float64", "float32"])
+def test_a_prepared_call_finds_what_is_in_its_arrays_each_time(element: str) -> None:
+    values, out = np.zeros(3, dtype=element), np.zeros(3)
+    call = prepared(raised, values, out)
+    call()
+    assert out.tolist() == [1.0, 1.0, 1.0]
+    values[1] = 5.0
+    call()
+    assert out.tolist() == [1.0, 6.0, 1.0]
 
 
 def test_a_loop_that_makes_arrays_is_numbas_affair() -> None:

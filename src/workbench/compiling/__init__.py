@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 
 from workbench.compiling.loop import Instruction, Loop
 
-__all__ = ["bare", "compiled", "inlined", "leading_zeros", "set_bits", "trailing_zeros", "vectorised"]
+__all__ = ["bare", "compiled", "inlined", "leading_zeros", "prepared", "set_bits", "trailing_zeros", "vectorised"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,6 +41,14 @@ def bare(function: F) -> F:
     kept in the same places as what is :func:`compiled`.
     """
     return cast(F, Loop(function, kept=True, _nrt=False))
+
+
+def prepared(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+    """The call of a compiled function with these arguments, taken apart once: for one that is made again and again.
+
+    Each time it finds in the arrays what is in them then.
+    """
+    return cast(Loop, function).prepared(*arguments)
 
 
 def inlined(function: F) -> F:

@@ -110,22 +110,28 @@ def entry(name: str, target: str, form: Form) -> str:
     ])  # fmt: skip
 
 
-def caller(name: str, address: int, form: Form, returns: str) -> Callable[..., Any]:
-    """A function of Python that calls an :func:`entry` with arguments of this form; the GIL is released meanwhile."""
+def preparer(name: str, address: int, form: Form, returns: str) -> Callable[..., Callable[[], Any]]:
+    """What makes of arguments of this form a call of an :func:`entry`; the GIL is released while it runs."""
     function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p)(address)
     pack = struct.Struct("".join(_LETTERS[kind] for kind in _kinds(form))).pack
     kind, by_reference = _RESULTS[returns], ctypes.byref
 
-    def call(*arguments: Any) -> Any:
+    def prepare(*arguments: Any) -> Callable[[], Any]:
         numbers: list[Any] = []
         _take_apart(arguments, numbers)
-        result, trouble = kind(), ctypes.c_void_p()
-        status = function(pack(*numbers), by_reference(result), by_reference(trouble))
-        if status not in _FINE:
-            raise RuntimeError(f"{name} raised an exception in compiled code (status {status})")
-        return None if returns == "none" else result.value
+        block = pack(*numbers)
 
-    return call
+        def call() -> Any:
+            _ = arguments  # they live as long as the call that has their addresses
+            result, trouble = kind(), ctypes.c_void_p()
+            status = function(block, by_reference(result), by_reference(trouble))
+            if status not in _FINE:
+                raise RuntimeError(f"{name} raised an exception in compiled code (status {status})")
+            return None if returns == "none" else result.value
+
+        return call
+
+    return prepare
 
 
 def _take_apart(arguments: tuple[Any, ...], numbers: list[Any]) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import cached_property, update_wrapper
-from typing import Any, cast
+from functools import cached_property, partial, update_wrapper
+from typing import Any
 
-from workbench.compiling.arguments import Form, caller, form_of, words
+from workbench.compiling.arguments import Form, form_of, preparer, words
 
+Preparer = Callable[..., Callable[[], Any]]  # from arguments to the call with them
 _compiling = threading.RLock()
 
 
@@ -18,14 +19,18 @@ class Loop:
     def __init__(self, function: Callable[..., Any], *, kept: bool, **options: Any) -> None:
         update_wrapper(self, function)
         self.function, self.kept, self.options = function, kept, options
-        self._calls: dict[Form, Callable[..., Any]] = {}
+        self._preparers: dict[Form, Preparer] = {}
 
     def __call__(self, *arguments: Any) -> Any:
+        return self.prepared(*arguments)()
+
+    def prepared(self, *arguments: Any) -> Callable[[], Any]:
+        """The call with these arguments, compiled and ready; it finds in them what is in them when it is made."""
         if not self.kept:
-            return self.dispatcher(*arguments)
+            return partial(self.dispatcher, *arguments)
         form = form_of(arguments)
-        call = self._calls.get(form) or self._made(form, arguments)
-        return call(*arguments)
+        prepare = self._preparers.get(form) or self._made(form, arguments)
+        return prepare(*arguments)
 
     @cached_property
     def dispatcher(self) -> Any:
@@ -46,14 +51,16 @@ class Loop:
         """What numba takes it for in the code of another: the attribute by which its own dispatchers tell it."""
         return self.dispatcher._numba_type_
 
-    def _made(self, form: Form, arguments: tuple[Any, ...]) -> Callable[..., Any]:
+    def _made(self, form: Form, arguments: tuple[Any, ...]) -> Preparer:
         with _compiling:
-            if form not in self._calls:
+            if form not in self._preparers:
                 types = words(form)
-                self._calls[form] = self.dispatcher if types is None else self._found(form, types, arguments)
-            return self._calls[form]
+                found = None if types is None else self._found(form, types, arguments)
+                self._preparers[form] = found or partial(partial, self.dispatcher)
+            return self._preparers[form]
 
-    def _found(self, form: Form, types: str, arguments: tuple[Any, ...]) -> Callable[..., Any]:
+    def _found(self, form: Form, types: str, arguments: tuple[Any, ...]) -> Preparer | None:
+        """What calls the machine code for these types, kept or new; None if numba has to call it."""
         from workbench.compiling.machine_code import find, keep, load
 
         made = find(self, types)
@@ -62,9 +69,9 @@ class Loop:
 
             made = compile_alone(self, form, arguments)
             if made is None:
-                return cast(Callable[..., Any], self.dispatcher)
+                return None
             keep(self, types, made)
-        return caller(self.function.__qualname__, load(made), form, made.returns)
+        return preparer(self.function.__qualname__, load(made), form, made.returns)
 
 
 class Instruction:

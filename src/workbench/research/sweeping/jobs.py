@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from workbench.compiling import prepared
 from workbench.data.bars import FIELDS
 from workbench.errors import DataError
 from workbench.indicators.memo import Memo, remembering
 from workbench.research.inputs import WEIGHT_DECIMALS
 from workbench.research.sweeping.grid import Grid, Numbers, words
-from workbench.research.sweeping.kernels import PATH_BYTES, SUMS, Path, Room, Rules, room_of
-from workbench.research.sweeping.window import Array, Flags, Window
+from workbench.research.sweeping.kernels import PATH_BYTES, SUMS, Path, Rules, books_of, room_of
+from workbench.research.sweeping.window import Array, Window
 from workbench.strategies.base import Strategy
 from workbench.strategies.moving_average import NOISE, MovingAverageCrossover
 
@@ -69,31 +70,18 @@ class StrategyJob:
         return True
 
     def run(self, numbers: Numbers) -> Array:
-        sums, simulated = np.zeros((len(numbers), SUMS)), _Simulation(self.window, self.rules)
-        room = room_of(len(self.window.sessions), 1 if self.path is None else _TOGETHER)
-        frames, together = [getattr(self.window.signals, name) for name in FIELDS], len(room.counts)
+        sums, by_session = np.zeros((len(numbers), SUMS)), _BySession(self.window, self.rules)
+        by_order = None if self.path is None else _ByOrder(self.window, self.rules, self.path)
+        frames, together = [getattr(self.window.signals, name) for name in FIELDS], by_order.together if by_order else 1
         with remembering(frames, lent=self.grid.kind not in _writers) as memo:
             for first in range(0, len(numbers), together):
                 strategies = self.grid.strategies(numbers[first : first + together])
                 weights = [weights_of(one, self.window, memo, whole_shares=self.rules.lot > 0.0) for one in strategies]
                 left = sums[first : first + together]
-                for row in np.flatnonzero(~self._in_and_out(weights, room, left)):
+                for row in by_order.run(weights, left) if by_order else range(len(weights)):
                     check_weights(strategies[row], weights[row], self.window)
-                    simulated.run(weights[row], left[row])
+                    by_session.run(weights[row], left[row])
         return sums
-
-    def _in_and_out(self, weights: list[Array], room: Room, sums: Array) -> Flags:
-        """Simulate what is held or not order by order; which of the combinations that was right for."""
-        from workbench.research.sweeping.kernels import in_and_out
-
-        done = np.zeros(len(weights), dtype=np.bool_)
-        if self.path is not None:
-            window, marks = self.window, self.window.marks[:, 0]
-            in_and_out(
-                np.array(weights)[:, :, 0], window.prices[:, 0], marks, float(marks.min()), _limit(window), window.lag,
-                self.path, self.rules, room, sums, done,
-            )  # fmt: skip
-        return done
 
     def writable(self) -> StrategyJob:
         path = None if self.path is None else Path(*(np.require(array, requirements="W") for array in self.path))
@@ -130,10 +118,10 @@ class CrossoverJob:
                 self.averages, fast, slow, NOISE, 1.0, prices, marks, float(marks.min()), window.lag, self.path,
                 self.rules, room_of(len(marks)), sums, done,
             )  # fmt: skip
-        alone = _Simulation(window, self.rules)
+        by_session = _BySession(window, self.rules)
         for row in np.flatnonzero(~done):
             held = self.averages[fast[row]] > self.averages[slow[row]] * (1.0 + NOISE)
-            alone.run(held[:, np.newaxis].astype(np.float64), sums[row])
+            by_session.run(held[:, np.newaxis].astype(np.float64), sums[row])
         return sums
 
     def writable(self) -> CrossoverJob:
@@ -151,14 +139,12 @@ class CrossoverJob:
         return place.astype(np.uint64)
 
 
-class _Simulation:
+class _BySession:
     """Combinations of a window, each simulated session by session."""
 
     def __init__(self, window: Window, rules: Rules) -> None:
-        from workbench.research.sweeping.kernels import books_of
-
-        self._window, self._rules = window, rules
-        self._traded_on, self._books = ~np.isnan(window.closes), books_of(len(window.symbols))
+        self._window, self._rules, self._books = window, rules, books_of(len(window.symbols))
+        self._traded_on = ~np.isnan(window.closes)
 
     def run(self, weights: Array, sums: Array) -> None:
         """Write the sums of these weights, sessions x symbols."""
@@ -171,6 +157,31 @@ class _Simulation:
         )  # fmt: skip
 
 
+class _ByOrder:
+    """Combinations that hold one symbol or nothing, simulated order by order, some side by side."""
+
+    def __init__(self, window: Window, rules: Rules, path: Path) -> None:
+        from workbench.research.sweeping.kernels import in_and_out
+
+        sessions, prices, marks = len(window.sessions), window.prices[:, 0], window.marks[:, 0]
+        room = room_of(sessions, _TOGETHER)
+        self.together = len(room.counts)
+        self._weights, self._sums = np.zeros((self.together, sessions)), np.empty((self.together, SUMS))
+        self._done = np.empty(self.together, dtype=np.bool_)
+        self._simulate = prepared(
+            in_and_out, self._weights, prices, marks, float(marks.min()), _limit(window), window.lag, path, rules, room,
+            self._sums, self._done,
+        )  # fmt: skip
+
+    def run(self, weights: list[Array], sums: Array) -> list[int]:
+        """Write the sums of weights, each sessions x 1; the rows of those that are not so simple."""
+        for row, one in enumerate(weights):
+            self._weights[row] = one[:, 0]
+        self._simulate()
+        sums[:] = self._sums[: len(weights)]
+        return np.flatnonzero(~self._done[: len(weights)]).tolist()
+
+
 def load_loops(grid: Grid, window: Window, rules: Rules) -> None:
     """Load the loops of a grid, or compile them where this machine has not yet, by running them on next to nothing."""
     from workbench.indicators._loops import moving_averages
@@ -178,7 +189,7 @@ def load_loops(grid: Grid, window: Window, rules: Rules) -> None:
 
     one, column, sums = np.ones((1, 1)), np.ones(1), np.empty((1, SUMS))
     little = replace(window, prices=one, closes=one, marks=one, due=np.ones(1, dtype=np.bool_))
-    _Simulation(little, rules).run(one, sums[0])
+    _BySession(little, rules).run(one, sums[0])
     if _is_crossover(grid, window):
         moving_averages(column, np.ones(1, dtype=np.int64), one)
         if window.whole:

@@ -20,8 +20,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import zmq
+from ipykernel.compiler import XCachingCompiler
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
+from ipykernel.zmqshell import ZMQInteractiveShell
+from IPython.core.profiledir import ProfileDir
 from traitlets.config import Config
 
 from workbench.jobs.kernels import commands
@@ -40,10 +43,11 @@ class Kernel(IPythonKernel):
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
+        assert self.shell is not None
+        self.shell.kernel = self.shell.parent = self  # of a shell that was there before the kernel
         self._watch = Watch()
         self._watch.install()
         meter.broken = lambda reason: self._watch.fault(reason, log=True)
-        assert self.shell is not None
         commands.install(self.shell)
         self.shell.ask_exit = _leave  # exit() and quit() fail the cell, as sys.exit() does
 
@@ -94,17 +98,29 @@ class KernelApp(IPKernelApp):
         super().init_iopub(context)
 
 
+def prepare_shell(folder: Path) -> None:
+    """Make IPython's shell, a third of a kernel's start, before kernels are forked: each takes the one it finds."""
+    config = _configure(Config(), folder)
+    profile = ProfileDir.create_profile_dir_by_name(config.IPKernelApp.ipython_dir, "default")
+    ZMQInteractiveShell.instance(config=config, profile_dir=profile, user_ns={}, compiler_class=XCachingCompiler)
+
+
 def application(folder: Path, arguments: list[str], config: Config, **traits: Any) -> KernelApp:
     """An application that is ready to start; ``folder`` is private to the pool."""
+    _configure(config, folder)
+    app = KernelApp.instance(config=config, kernel_class=Kernel, **traits)
+    app.initialize(arguments)
+    return app
+
+
+def _configure(config: Config, folder: Path) -> Config:
     config.HistoryManager.enabled = False
     # A folder of the pool's own: nobody's start-up files or IPython configuration change a production run.
     profiles = folder / "ipython"
     profiles.mkdir(exist_ok=True)
     config.IPKernelApp.ipython_dir = str(profiles)
     config.IPKernelApp.outstream_class = "workbench.jobs.kernels.streams.Stream"
-    app = KernelApp.instance(config=config, kernel_class=Kernel, **traits)
-    app.initialize(arguments)
-    return app
+    return config
 
 
 def end(app: KernelApp) -> NoReturn:

@@ -78,7 +78,7 @@ def main(argv: list[str]) -> int:
         for line in lines:
             _fork_pages(line, control, order["cache"])
         with _ends_with(control, folder):
-            _preload(order["preload"], order["calendars"], order["cache"])
+            _preload(order["preload"], order["calendars"], order["cache"], Path(folder))
     except Exception as error:
         traceback.print_exc()
         control.send(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
@@ -144,7 +144,7 @@ def _fork_pages(line: socket.socket, control: socket.socket, cache: str | None) 
         os._exit(0)
 
 
-def _preload(modules: list[str], calendars: list[str], cache: str | None) -> None:
+def _preload(modules: list[str], calendars: list[str], cache: str | None, folder: Path) -> None:
     for name in modules:
         module, _, prepare = name.partition(":")
         imported = importlib.import_module(module)
@@ -155,6 +155,10 @@ def _preload(modules: list[str], calendars: list[str], cache: str | None) -> Non
 
         for code in calendars:
             calendar(code, None if cache is None else Path(cache))
+    # At last, as libraries that are imported in IPython behave otherwise, each in its own way.
+    from workbench.jobs.kernels.app import prepare_shell
+
+    prepare_shell(folder)
     gc.collect()
     gc.freeze()  # the shared pages stay shared: no collection in a child touches them
     gc.enable()

@@ -52,12 +52,15 @@ def keep(loop: Loop, types: str, made: Made) -> None:
 
 
 def load(made: Made) -> int:
-    """The address of code that can run."""
+    """The address of code that can run.
+
+    Asking for it resolves and protects what was added. That the engine "finalizes" would compile its own module too,
+    which is empty: a compiler of 6 MB for nothing.
+    """
     from llvmlite import binding as llvm
 
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(made.code))
-    engine.finalize_object()
     _engines.append(engine)
     return int(engine.get_function_address(made.name))
 

@@ -111,6 +111,7 @@ def test_every_run_keeps_its_notebooks_and_pages(replayed: Path) -> None:
         assert {f"{step}.ipynb", f"{step}.html"} <= names
     notebook = json.loads((folder / "02_rebalance.ipynb").read_text())
     assert any("injected-parameters" in cell["metadata"].get("tags", []) for cell in notebook["cells"])
+    assert "waits for the end of the run" in (folder / "03_report.ipynb").read_text()
     assert "<html" in (folder / "02_rebalance.html").read_text()[:500].lower()
 
 

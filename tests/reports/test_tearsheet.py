@@ -248,6 +248,14 @@ def test_the_report_is_written_and_the_reports_merged(told, lake, tmp_path):
     assert (tmp_path / "data" / "reports" / "assets").is_dir()
 
 
+def test_the_reports_file_can_be_left_to_who_runs_the_notebook(told, lake, tmp_path):
+    settings = Settings(home=tmp_path, config_file=tmp_path / "workbench.toml")
+    made = write_report(told.journal, lake, settings, account="paper", merge=False)
+    assert made.file.is_file()
+    assert (made.pending, made.holder) == (True, "the end of the run")
+    assert not settings.reports_file.exists()
+
+
 def test_before_the_first_run_there_is_no_last_account(journal):
     with pytest.raises(DataError, match="nothing has run yet; run: workbench run daily"):
         last_account(journal)

@@ -157,3 +157,27 @@ def test_weights_may_be_the_frame_of_an_indicator_itself(bars: Bars) -> None:
     table = sweep(Itself, grid, penny, assumptions=FREE, progress=False).table
     assert table["exposure"].min() > 0.05
     pd.testing.assert_frame_equal(table.loc[True], table.loc[False], check_exact=True)
+
+
+class Again(Strategy):
+    """Weights that are written into the same frame for every combination, or into a new one."""
+
+    window: int
+    share: float
+    same: bool = True
+
+    def weights(self, bars: Bars) -> pd.DataFrame:
+        frame = buffers.setdefault(bars.close.shape, bars.close * 0.0) if self.same else bars.close * 0.0
+        held = bars.close > indicators.moving_average(bars.close, self.window)
+        frame[:] = held.to_numpy() * (self.share / len(bars.symbols))
+        return frame
+
+
+buffers: dict[tuple[int, ...], pd.DataFrame] = {}
+
+
+def test_a_strategy_may_give_back_the_same_frame_again_and_again(bars: Bars) -> None:
+    grid = {"same": [True, False], "window": [2, 3, 5, 8], "share": [1.0, 0.5, 0.25]}
+    table = sweep(Again, grid, bars, assumptions=FREE, progress=False).table
+    assert table.loc[True, "total_return"].nunique() == 12
+    pd.testing.assert_frame_equal(table.loc[True], table.loc[False], check_exact=True)

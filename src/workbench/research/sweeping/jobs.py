@@ -76,9 +76,11 @@ class StrategyJob:
         with remembering(frames, lent=self.grid.kind not in _writers) as memo:
             for first in range(0, len(numbers), together):
                 strategies = self.grid.strategies(numbers[first : first + together])
-                weights = [weights_of(one, self.window, memo, whole_shares=self.rules.lot > 0.0) for one in strategies]
-                left = sums[first : first + together]
-                for row in by_order.run(weights, left) if by_order else range(len(weights)):
+                weights, left = [], sums[first : first + together]
+                for row, strategy in enumerate(strategies):
+                    made = weights_of(strategy, self.window, memo, whole_shares=self.rules.lot > 0.0)
+                    weights.append(by_order.taken(row, made) if by_order else made)
+                for row in by_order.run(left) if by_order else range(len(weights)):
                     check_weights(strategies[row], weights[row], self.window)
                     by_session.run(weights[row], left[row])
         return sums
@@ -173,13 +175,16 @@ class _ByOrder:
             self._sums, self._done,
         )  # fmt: skip
 
-    def run(self, weights: list[Array], sums: Array) -> list[int]:
-        """Write the sums of weights, each sessions x 1; the rows of those that are not so simple."""
-        for row, one in enumerate(weights):
-            self._weights[row] = one[:, 0]
+    def taken(self, row: int, weights: Array) -> Array:
+        """A copy of weights, sessions x 1, to be simulated in their turn: a strategy may write into its own again."""
+        self._weights[row] = weights[:, 0]
+        return self._weights[row, :, np.newaxis]
+
+    def run(self, sums: Array) -> list[int]:
+        """Write the sums of the weights that were taken; the rows of those that are not so simple."""
         self._simulate()
-        sums[:] = self._sums[: len(weights)]
-        return np.flatnonzero(~self._done[: len(weights)]).tolist()
+        sums[:] = self._sums[: len(sums)]
+        return np.flatnonzero(~self._done[: len(sums)]).tolist()
 
 
 def load_loops(grid: Grid, window: Window, rules: Rules) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator
@@ -89,7 +90,7 @@ def compute(
     """
     if client is None:
         return _here(job, numbers, ranges, cores(), timer)
-    return _on_cluster(job, numbers, chunks_of(ranges, job.chunk * _CHUNKS_PER_TASK), client)
+    return _on_cluster(job, numbers, ranges, client)
 
 
 def _here(job: Job, numbers: Numbers, ranges: list[Range], workers: int, timer: Callable[[], float]) -> Computed:
@@ -132,13 +133,16 @@ def _on_threads(job: Job, numbers: Numbers, chunks: list[Range], workers: int) -
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _on_cluster(job: Job, numbers: Numbers, chunks: list[Range], client: Client) -> Computed:
+def _on_cluster(job: Job, numbers: Numbers, ranges: list[Range], client: Client) -> Computed:
+    """In tasks of some chunks, or of fewer where there would be too few for every worker to have its share."""
     from distributed import as_completed
 
+    workers = sum(client.nthreads().values())
+    share = math.ceil(sum(last - first for first, last in ranges) / max(1, workers * _TASKS_PER_WORKER))
+    chunks = chunks_of(ranges, max(1, min(job.chunk * _CHUNKS_PER_TASK, share)))
     # Sent to every worker once; a task carries the numbers of its combinations only.
     sent = client.scatter(job, broadcast=True, hash=False)
     waiting, running = deque(chunks), dict[Any, Range]()
-    workers = sum(client.nthreads().values())
 
     def submit() -> Any:
         chunk = waiting.popleft()

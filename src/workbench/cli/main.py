@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -19,13 +20,18 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    import typer
-    from typer.exceptions import TyperException
-
-    from workbench.cli.commands import command_line
-
+    gc.disable()  # of what imports make nothing is garbage: looking for it takes a fifth of their time
     try:
-        code = command_line(arguments)(args=arguments, standalone_mode=False)
+        import typer.main
+        from typer.exceptions import TyperException
+
+        from workbench.cli.commands import command_line
+
+        command = typer.main.get_command(command_line(arguments))
+    finally:
+        gc.enable()
+    try:
+        code = command(args=arguments, standalone_mode=False)
         sys.stdout.flush()
     except TyperException as error:
         message = error.format_message()

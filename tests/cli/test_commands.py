@@ -10,6 +10,8 @@ import typer.main
 from support.homes import environment
 
 from workbench.cli.commands import MODULES, command_line
+from workbench.cli.main import main
+from workbench.jobs.kernels import KernelPool
 
 
 def commands(*arguments: str) -> list[str]:
@@ -48,3 +50,22 @@ def test_a_command_imports_no_other() -> None:
     assert "workbench.jobs.kernels" not in loaded  # no helper is started for a command that needs no kernel
     assert "workbench.jobs.kernels" not in imported("run", "--help")
     assert "workbench.jobs.kernels" in imported("run", "--no-such-option")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code", "line"),
+    [
+        (OSError(28, "No space left on device", "wb-x"), 74, "workbench: wb-x: No space left on device\n"),
+        (KeyboardInterrupt(), 143, "workbench: interrupted\n"),
+    ],
+)
+def test_trouble_before_the_command_is_imported_gets_its_line_too(
+    trouble: BaseException, code: int, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def start(_pool: KernelPool) -> None:
+        raise trouble
+
+    monkeypatch.setattr(KernelPool, "start", start)
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "daily"])
+    assert (ended.value.code, capsys.readouterr().err) == (code, line)

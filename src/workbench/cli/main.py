@@ -15,11 +15,26 @@ USAGE, STORAGE = 64, 74
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit: 0, or the code of the error (see ``workbench.errors``)."""
     given = sys.argv[1:] if arguments is None else arguments
-    with started_early(given):
-        sys.exit(_run(given))
+    try:
+        with started_early(given):
+            code = _run(given)
+    except WorkbenchError as error:
+        _complain(str(error))
+        code = error.exit_code
+    except BrokenPipeError:
+        _forget_output()
+        code = 0
+    except OSError as error:
+        _complain(f"{error.filename or 'a file'}: {error.strerror or error}")
+        code = STORAGE
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        code = RunCancelled.exit_code
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
+    """Run a command; returns its exit code, Typer's own errors told."""
     gc.disable()  # of what imports make nothing is garbage: looking for it takes a fifth of their time
     try:
         import typer.main
@@ -40,23 +55,13 @@ def _run(arguments: list[str]) -> int:
         elif message:
             _complain(message)
         return USAGE if error.exit_code == 2 else error.exit_code
-    except WorkbenchError as error:
-        _complain(str(error))
-        return error.exit_code
     except SystemExit:
         # Typer turns a closed pipe into exit code 1, which here would mean that a notebook failed.
         if type(sys.stdout).__name__ == "PacifyFlushWrapper":
             return 0
         raise
-    except BrokenPipeError:
-        _forget_output()
-        return 0
-    except OSError as error:
-        _complain(f"{error.filename or 'a file'}: {error.strerror or error}")
-        return STORAGE
-    except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted")
-        return RunCancelled.exit_code
+    except typer.Abort as error:
+        raise KeyboardInterrupt from error
     return code if isinstance(code, int) else 0
 
 

@@ -13,10 +13,24 @@ import pandas as pd
 from workbench.compiling import prepared
 from workbench.data.bars import FIELDS
 from workbench.errors import DataError
+from workbench.indicators._loops import moving_averages
 from workbench.indicators.memo import Memo, remembering
 from workbench.research.inputs import WEIGHT_DECIMALS
 from workbench.research.sweeping.grid import Grid, Numbers, words
-from workbench.research.sweeping.kernels import PATH_BYTES, SUMS, Path, Rules, books_of, room_of
+from workbench.research.sweeping.kernels import (
+    LEVELS,
+    PATH_BYTES,
+    SUMS,
+    Path,
+    Rules,
+    books_of,
+    crossovers,
+    first_fault,
+    follow,
+    in_and_out,
+    room_of,
+    simulate,
+)
 from workbench.research.sweeping.window import Array, Window
 from workbench.strategies.base import Strategy
 from workbench.strategies.moving_average import NOISE, MovingAverageCrossover
@@ -110,8 +124,6 @@ class CrossoverJob:
         return False
 
     def run(self, numbers: Numbers) -> Array:
-        from workbench.research.sweeping.kernels import crossovers
-
         window, sums, done = self.window, np.zeros((len(numbers), SUMS)), np.zeros(len(numbers), dtype=np.bool_)
         fast, slow = self._row("fast", numbers), self._row("slow", numbers)
         prices, marks = window.prices[:, 0], window.marks[:, 0]
@@ -150,8 +162,6 @@ class _BySession:
 
     def run(self, weights: Array, sums: Array) -> None:
         """Write the sums of these weights, sessions x symbols."""
-        from workbench.research.sweeping.kernels import simulate
-
         window, sums[:] = self._window, 0.0
         simulate(
             weights, window.prices, window.marks, self._traded_on, window.due, window.lag, self._rules, self._books,
@@ -163,8 +173,6 @@ class _ByOrder:
     """Combinations that hold one symbol or nothing, simulated order by order, some side by side."""
 
     def __init__(self, window: Window, rules: Rules, path: Path) -> None:
-        from workbench.research.sweeping.kernels import in_and_out
-
         sessions, prices, marks = len(window.sessions), window.prices[:, 0], window.marks[:, 0]
         room = room_of(sessions, _TOGETHER)
         self.together = len(room.counts)
@@ -189,9 +197,6 @@ class _ByOrder:
 
 def load_loops(grid: Grid, window: Window, rules: Rules) -> None:
     """Load the loops of a grid, or compile them where this machine has not yet, by running them on next to nothing."""
-    from workbench.indicators._loops import moving_averages
-    from workbench.research.sweeping.kernels import crossovers, first_fault, in_and_out
-
     one, column, sums = np.ones((1, 1)), np.ones(1), np.empty((1, SUMS))
     little = replace(window, prices=one, closes=one, marks=one, due=np.ones(1, dtype=np.bool_))
     _BySession(little, rules).run(one, sums[0])
@@ -258,8 +263,6 @@ def check_weights(strategy: Strategy, weights: Array, window: Window) -> None:
     DataError
         If one cannot; names strategy, symbol and session.
     """
-    from workbench.research.sweeping.kernels import first_fault
-
     place = np.empty(2, dtype=np.int64)
     fault = first_fault(weights, window.closes, _limit(window), place)
     if fault:
@@ -321,8 +324,6 @@ def _used(grid: Grid, name: str) -> npt.NDArray[Any]:
 
 def _averages(window: Window, widths: npt.NDArray[np.int64]) -> Array:
     """Moving averages by width and session, of the window's sessions."""
-    from workbench.indicators._loops import moving_averages
-
     close = np.ascontiguousarray(window.signals.close.to_numpy(dtype=float)[:, 0])
     out = np.empty((len(widths), len(close)))
     moving_averages(close, widths, out)
@@ -330,8 +331,6 @@ def _averages(window: Window, widths: npt.NDArray[np.int64]) -> Array:
 
 
 def _path(marks: Array, rules: Rules) -> Path:
-    from workbench.research.sweeping.kernels import LEVELS, follow
-
     path = Path(np.empty((len(marks) + 1, 6)), np.empty((LEVELS, len(marks), 4)))
     follow(marks, rules.hurdle, path)
     return path

@@ -201,6 +201,36 @@ def test_a_connection_whose_transaction_is_aborted_is_opened_anew(tmp_path: Path
     assert clock.monotonic() == pytest.approx(0.01)
 
 
+class Cut(ManualClock):
+    """Fails the transaction of a load in such a way that its connection is of no more use, this many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(datetime(2013, 1, 4, tzinfo=UTC))
+        self.lake: Lake | None = None
+        self.times = times
+
+    def now(self) -> datetime:
+        if self.lake is not None and self.times:
+            self.times -= 1
+            assert self.lake._connection is not None
+            self.lake._connection.execute("ROLLBACK")
+            self.lake._connection.execute("DETACH lake")
+            raise duckdb.TransactionException("database is locked")
+        return super().now()
+
+
+def test_a_load_whose_connection_is_lost_reads_its_source_again(tmp_path: Path, make_dataset: Make) -> None:
+    # Often enough that a new connection is where an old one was: the load took it for the one it had staged in.
+    clock = Cut(times=8)
+    with Lake(tmp_path, clock=clock, jitter=lambda: 0.5) as lake:
+        lake.load(make_dataset({"A": {"2013-01-02": 1.0}}, "1"))
+        clock.lake, told = lake, []
+        assert lake.load(make_dataset({"B": {"2013-01-02": 1.0}}, "2"), progress=told.append).rows_added == 1
+        assert lake.symbols() == ["A", "B"]
+    assert clock.times == 0
+    assert told.count("reading file 2") == 9
+
+
 def test_a_load_gives_up_on_a_catalog_that_stays_busy(
     tmp_path: Path, make_dataset: Make, locked: duckdb.DuckDBPyConnection
 ) -> None:

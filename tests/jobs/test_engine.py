@@ -192,6 +192,40 @@ def test_cancelling_as_a_cell_begins_is_not_lost(pool, fixtures, tmp_path):
     assert SystemClock().monotonic() - began < 60
 
 
+# A signal in IPython's own code just before a cell of the notebook: in an event's callback, which swallows it, and in
+# the kernel's method, which dies of it and never answers.
+_EARLY = {
+    "swallowed": "get_ipython().events.register('pre_run_cell', lambda info: signal.raise_signal(signal.SIGINT))",
+    "unanswered": """
+kernel = get_ipython().kernel
+answer = kernel.do_execute
+def do_execute(*arguments, **options):
+    signal.raise_signal(signal.SIGINT)
+    return answer(*arguments, **options)
+kernel.do_execute = do_execute
+""",
+}
+
+
+@pytest.mark.parametrize("where", _EARLY)
+@pytest.mark.parametrize(
+    "cell", ["Path(mark).touch()", "await asyncio.sleep(600); Path(mark).touch()"], ids=["plain", "async"]
+)
+def test_an_interruption_before_the_first_line_of_a_cell_stops_the_cell(pool, notebook, tmp_path, where, cell):
+    mark = tmp_path / "mark"
+    first = f"import asyncio, signal\nfrom pathlib import Path\nmark = {str(mark)!r}\n{_EARLY[where]}"
+    with pytest.raises(NotebookFailed, match=r"cell \[2\]: (KeyboardInterrupt|CancelledError)"):
+        execute(notebook(first, cell), tmp_path / "out.ipynb", {}, pool=pool)
+    assert not mark.exists()
+    assert _statuses(tmp_path / "out.ipynb") == ["completed", "failed"]
+
+
+def test_an_interruption_after_the_last_line_of_a_cell_is_for_no_other(pool, notebook, tmp_path):
+    late = "get_ipython().events.register('post_run_cell', lambda result: signal.raise_signal(signal.SIGINT))"
+    execute(notebook(f"import signal\n{late}", "1 + 1"), tmp_path / "out.ipynb", {}, pool=pool)
+    assert _statuses(tmp_path / "out.ipynb") == ["completed", "completed"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the guard and its subreaper are Linux's")
 def test_nothing_a_notebook_started_outlives_it(pool, fixtures, tmp_path, is_alive):
     pids = tmp_path / "pids"

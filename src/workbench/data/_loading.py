@@ -41,19 +41,21 @@ class Loading(Attached):
             raise DataError(f"{source.name}: the lake is open for reading only")
         self.folder.mkdir(parents=True, exist_ok=True)
         tell = progress or (lambda _: None)
-        staged: dict[int, Staged] = {}  # by connection: what is staged survives a conflict, unless it has to be closed
+        # What is staged survives a conflict, unless the connection has to be closed. The connection itself is kept:
+        # a new one can have the id of one that is no more.
+        held: tuple[duckdb.DuckDBPyConnection, Staged] | None = None
 
         def merge(connection: duckdb.DuckDBPyConnection) -> LoadResult:
+            nonlocal held
             known = _merge.find_load(connection, source.digest)
             if known is not None:
                 return known
-            if id(connection) not in staged:
-                staged.clear()
+            if held is None or held[0] is not connection:
                 _ducklake.open_up(connection)
                 tell(f"reading {source.name}")
-                staged[id(connection)] = source.stage(connection)
+                held = connection, source.stage(connection)
             tell("comparing and writing")
-            return _merge.merge(connection, source, staged[id(connection)], self._clock, restate=restate)
+            return _merge.merge(connection, source, held[1], self._clock, restate=restate)
 
         with self._writing():
             if self._catalog.is_file() and self._run(_maintenance.is_scattered, "reading the lake", create=True):

@@ -10,6 +10,7 @@ Only the standard library is imported here, so that the helper starts before the
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -107,7 +108,7 @@ class KernelPool:
         self._spares: list[ForkedKernel] = []
         self._with_pages = pages and self.forks
         self._pages: socket.socket | None = None
-        self._count = 0
+        self._places = itertools.count(1)
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -233,14 +234,17 @@ class KernelPool:
         with suppress(BrokenPipeError, ConnectionResetError):  # the helper has died, which who needs a kernel is told
             self._control.send(json.dumps(self._order).encode())
 
+    def new_place(self) -> str:
+        """Where a kernel's sockets go: the beginning of file names that none had before."""
+        return str(self.folder / f"k{next(self._places)}")
+
     def _fork(self) -> ForkedKernel:
         """Ask for a kernel. The answer is not waited for: see :meth:`ForkedKernel.ready`."""
         if self._order is None:
             raise ValueError("nobody has said what the helper prepares")
         self._start()
         assert self._control is not None
-        self._count += 1
-        connection: dict[str, Any] = {"transport": "ipc", "ip": str(self.folder / f"k{self._count}")}
+        connection: dict[str, Any] = {"transport": "ipc", "ip": self.new_place()}
         connection |= {channel: number for number, channel in enumerate(_CHANNELS, start=1)}
         connection["key"] = secrets.token_hex(32)
         kernel, ends = ForkedKernel.create(self, connection)

@@ -28,6 +28,7 @@ from IPython.core.profiledir import ProfileDir
 from traitlets.config import Config
 
 from workbench.jobs.kernels import commands
+from workbench.jobs.kernels.interrupts import Interrupts
 from workbench.jobs.kernels.streams import meter
 from workbench.jobs.kernels.watch import Watch
 
@@ -49,6 +50,8 @@ class Kernel(IPythonKernel):
         self._watch.install()
         meter.broken = lambda reason: self._watch.fault(reason, log=True)
         commands.install(self.shell)
+        self._interrupts = Interrupts()
+        self._interrupts.install(self.shell)
         self.shell.ask_exit = _leave  # exit() and quit() fail the cell, as sys.exit() does
 
     def start(self) -> None:
@@ -58,6 +61,10 @@ class Kernel(IPythonKernel):
             # with a callback that does not wake it: the cell would sleep on until something else happens.
             loop: Any = self.io_loop
             loop.asyncio_loop.add_signal_handler(signal.SIGWINCH, _nothing)
+
+    def pre_handler_hook(self) -> None:
+        self._interrupts.begin()
+        self.saved_sigint_handler = signal.signal(signal.SIGINT, self._interrupts.handle)
 
     async def execute_request(self, stream: Any, ident: Any, parent: dict[str, Any]) -> None:
         order = (parent.get("metadata") or {}).get(METADATA)

@@ -71,7 +71,7 @@ class PoolKernelManager(AsyncKernelManager):
         self.context.setsockopt(zmq.RCVHWM, 0)  # by default messages are dropped when a thousand wait
         if os.name == "posix":  # sockets in a private folder, not ports that every user of the machine can reach
             self.transport = "ipc"
-            self.ip = str(self.pool.folder / f"m{id(self):x}")
+            self.ip = self.pool.new_place()
             self.connection_file = f"{self.ip}.json"
         kind = ForkProvisioner if self.pool.forks else ProcessProvisioner
         self.provisioner = kind(parent=self, kernel_spec=self.kernel_spec)

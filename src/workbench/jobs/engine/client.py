@@ -1,26 +1,30 @@
-"""The runner's end of the wire to a kernel: nbclient executes a cell, and what it hears is kept within limits."""
+"""A cell's execution: what the kernel says of it goes through nbclient's hooks, and is kept within limits."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from nbclient import NotebookClient
+from nbclient.client import timestamp
+from nbclient.exceptions import CellExecutionComplete
 from nbformat import NotebookNode
 
 from workbench.jobs.engine import Job
 from workbench.jobs.engine.outputs import Outputs
 from workbench.jobs.engine.tags import SKIP_TAG
-from workbench.jobs.kernels.managers import PoolKernelClient, PoolKernelManager
+from workbench.jobs.kernels.managers import PoolKernelClient
 
 _MIME_MESSAGES = ("display_data", "execute_result", "update_display_data")
 
 
 class CellClient(NotebookClient):
-    """nbclient's execution of a cell, with word of what the kernel does."""
+    """nbclient's client, with word of what the kernel does."""
 
-    def __init__(self, nb: NotebookNode, job: Job, km: PoolKernelManager) -> None:
-        super().__init__(nb, km=km, iopub_timeout=30, skip_cells_with_tag=SKIP_TAG, on_cell_executed=self._note_reply)
+    line: PoolKernelClient
+
+    def __init__(self, nb: NotebookNode, job: Job) -> None:
+        super().__init__(nb, skip_cells_with_tag=SKIP_TAG)
         self.begun = asyncio.Event()  # the kernel works on the cell: from here on it can be interrupted
         self.changed = False  # since somebody last set it to False
         self.heard = 0.0  # when the kernel last said something about the running cell
@@ -30,35 +34,64 @@ class CellClient(NotebookClient):
         self._job = job
         self._log = str(job.output_log.resolve()) if job.output_log else None  # the kernel is in another folder
 
+    def connect(self, line: PoolKernelClient) -> None:
+        """Speak to the kernel of this line."""
+        self.line = line
+        self.kc = cast(Any, line)  # of a cell's widgets, which answer
+
     def begin(self, number: int) -> None:
         """The cell that is executed next has this number."""
-        assert isinstance(self.kc, PoolKernelClient)
         self.begun.clear()
         self.heard = self._job.clock.monotonic()
         self.faults, self.shown = [], None
         self.outputs.begin()
-        self.kc.order = {
+        self.line.order = {
             "cell": number,
             "allow": self.outputs.allow,
             "log": self._log,
             "log_bytes": self._job.limits.log_bytes,
         }
 
+    async def async_execute_cell(
+        self, cell: NotebookNode, cell_index: int, execution_count: int | None = None, store_history: bool = True
+    ) -> NotebookNode:
+        """Execute one code cell.
+
+        nbclient waits for the answer, for the outputs and for the kernel's death in a task each, as they come on
+        sockets of their own. Here the word that the cell is done comes last.
+        """
+        cell.metadata["execution"] = {}
+        cell.outputs = []
+        self.clear_before_next_output = False
+        request = self.line.execute(cell.source, store_history=store_history)
+        self.code_cells_executed += 1
+        try:
+            while True:
+                message = await self.line.iopub_channel.get_msg()
+                if message["parent_header"]["msg_id"] == request:
+                    self.process_message(message, cell, cell_index)
+        except CellExecutionComplete:
+            reply = await self._reply(request)
+        cell.metadata["execution"]["shell.execute_reply"] = timestamp(reply)
+        self.faults = reply["metadata"].get("workbench", {}).get("faults", [])
+        await self._check_raise_for_error(cell, cell_index, reply)
+        return cell
+
     async def close(self) -> dict[str, Any]:
         """Tell the kernel that the notebook is over; its closing record."""
-        assert isinstance(self.kc, PoolKernelClient)
-        self.kc.order = {"closing": True}
+        self.line.order = {"closing": True}
         reply = await self.silently("")
         record: dict[str, Any] = reply["metadata"].get("workbench", {})
         return record
 
     async def silently(self, code: str) -> dict[str, Any]:
         """Have the kernel run code that is no cell; its reply."""
-        assert isinstance(self.kc, PoolKernelClient)
-        request = self.kc.execute(code, silent=True, store_history=False)
+        return await self._reply(self.line.execute(code, silent=True, store_history=False))
+
+    async def _reply(self, request: str) -> dict[str, Any]:
         while True:
-            reply: dict[str, Any] = await self.kc.get_shell_msg()
-            if reply["parent_header"].get("msg_id") == request:
+            reply = await self.line.get_shell_msg()
+            if reply["parent_header"]["msg_id"] == request:
                 return reply
 
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
@@ -97,6 +130,3 @@ class CellClient(NotebookClient):
         super().clear_output(outs, msg, cell_index)
         if not outs:
             self.outputs.clear()
-
-    def _note_reply(self, cell: NotebookNode, cell_index: int, execute_reply: dict[str, Any]) -> None:
-        self.faults = execute_reply.get("metadata", {}).get("workbench", {}).get("faults", [])

@@ -1,4 +1,4 @@
-"""The heart of the engine: nbclient runs cells, under time limits, a cancel flag and a watch on the kernel."""
+"""The heart of the engine: it runs cells, under time limits, a cancel flag and a watch on the kernel."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import signal
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from queue import Empty
-from typing import Any, cast
+from typing import Any
 
-from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
 from workbench.errors import JobError, KernelDied, NotebookFailed, RunCancelled, StepTimeout
@@ -19,7 +18,6 @@ from workbench.jobs.engine import Gate, Job, NotebookResult
 from workbench.jobs.engine.client import CellClient
 from workbench.jobs.engine.record import Record
 from workbench.jobs.engine.tags import may_raise, runs, timeout_s
-from workbench.jobs.kernels.managers import PoolKernelClient
 
 _POLL_S = 0.05  # how often the cancel flag and the limits are looked at
 _LATE_S = 1.0  # for a cell that has not begun within the grace time
@@ -55,7 +53,7 @@ class _Execution:
             if runs(cell)
         }
         self._manager = job.pool.manager()
-        self._client = CellClient(nb, job, self._manager)
+        self._client = CellClient(nb, job)
         self._index: int | None = None  # of the code cell that is running
         self._over = False  # whether every cell has run
         self._waiting = job.gate is not None
@@ -123,27 +121,14 @@ class _Execution:
         self._death = asyncio.create_task(self._manager.exited())
 
     async def _connect(self) -> None:
-        """Open the channels and wait until both have answered."""
-        client = cast(PoolKernelClient, self._manager.client())
-        client.allow_stdin = False
-        self._client.kc = client
-        for channel in (client.shell_channel, client.iopub_channel):
-            channel.start()
+        """Listen to the kernel, and wait until it has answered."""
+        line = self._manager.client()
+        line.start_channels()
+        line.kernel_info()
         async with self._start_limit():
-            info = await self._hear(client)
+            info = await line.get_shell_msg()
+        self._client.connect(line)
         self._nb.metadata["language_info"] = info["content"]["language_info"]
-
-    async def _hear(self, client: PoolKernelClient) -> dict[str, Any]:
-        """Ask for the kernel's information until the answer and a first broadcast have come."""
-        reply: dict[str, Any] | None = None
-        while True:
-            client.kernel_info()
-            try:
-                reply = reply or await client.get_shell_msg(timeout=1)
-                await client.get_iopub_msg(timeout=1)
-            except Empty:
-                continue
-            return reply
 
     async def _close(self) -> None:
         """Ask the kernel how the notebook went as a whole. Without its answer nothing has succeeded."""
@@ -191,8 +176,6 @@ class _Execution:
             await death
             if not self._waiting:  # one that never began leaves nothing behind
                 self._keep_logs()
-        if self._client.kc is not None:
-            self._client.kc.stop_channels()
         await self._manager.cleanup_resources()
 
     def _keep_logs(self) -> None:
@@ -291,10 +274,7 @@ class _Execution:
             await _give_up(task)
             raise
         if task.done():
-            try:
-                task.result()
-            except DeadKernelError:
-                raise await self._died() from None
+            task.result()
             return
         if self._stop.done():
             if self._index is not None:

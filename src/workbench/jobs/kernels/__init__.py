@@ -1,7 +1,7 @@
 """Single-use kernels for notebooks: one warm helper process per runner, one fresh kernel per notebook.
 
 On Linux a :class:`KernelPool` starts :mod:`workbench.jobs.kernels.zygote`, which imports the libraries once and
-forks; elsewhere every notebook gets an ordinary ipykernel process. Either way the interpreter is the
+forks; elsewhere every notebook gets an ordinary process. Either way the interpreter is the
 runner's own, whatever kernel a notebook names, and no credential of the runner's environment reaches it.
 
 Only the standard library is imported here, so that the helper starts before the runner's own imports.
@@ -14,7 +14,6 @@ import itertools
 import json
 import os
 import re
-import secrets
 import select
 import shutil
 import signal
@@ -32,6 +31,8 @@ from typing import TYPE_CHECKING, Any, Self
 from workbench.errors import JobError
 
 if TYPE_CHECKING:
+    import psutil
+
     from workbench.jobs.kernels.managers import PoolKernelManager
 
 # What nearly every notebook imports. The application adds its own modules.
@@ -42,9 +43,8 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _SECRET_VALUE = re.compile(r"://[^/@\s]*:[^/@\s]+@")
-_CHANNELS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 _MESSAGE_BYTES = 1 << 16
-_SOCKET_PATH_BYTES = 90  # the system's limit is 104 to 108, of which a kernel's name takes a few
+_POLL_S = 0.02
 
 
 def kernel_environment(env: Mapping[str, str]) -> dict[str, str]:
@@ -108,7 +108,7 @@ class KernelPool:
         self._spares: list[ForkedKernel] = []
         self._with_pages = pages and self.forks
         self._pages: socket.socket | None = None
-        self._places = itertools.count(1)
+        self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -122,9 +122,9 @@ class KernelPool:
 
     @property
     def folder(self) -> Path:
-        """Sockets and logs of this pool's kernels: private to the user, gone with the pool."""
+        """Logs of this pool's kernels: private to the user, gone with the pool."""
         if self._folder is None:
-            self._folder = _private_folder()
+            self._folder = Path(tempfile.mkdtemp(prefix="wb-"))
         return self._folder
 
     def start(self) -> None:
@@ -149,8 +149,10 @@ class KernelPool:
             while len(self._spares) < count:
                 self._spares.append(self._fork())
 
-    def take(self) -> ForkedKernel:
-        """The next forked kernel, a spare one if there is any. It belongs to the caller."""
+    def take(self) -> ForkedKernel | PlainKernel:
+        """The next kernel, a spare one if there is any. It belongs to the caller."""
+        if not self.forks:
+            return PlainKernel.start(self.new_log(), self.env)
         with self._lock:
             while self._spares:
                 kernel = self._spares.pop(0)
@@ -234,9 +236,9 @@ class KernelPool:
         with suppress(BrokenPipeError, ConnectionResetError):  # the helper has died, which who needs a kernel is told
             self._control.send(json.dumps(self._order).encode())
 
-    def new_place(self) -> str:
-        """Where a kernel's sockets go: the beginning of file names that none had before."""
-        return str(self.folder / f"k{next(self._places)}")
+    def new_log(self) -> Path:
+        """Where a kernel writes what is not the notebook's: a file that none had before."""
+        return self.folder / f"k{next(self._numbers)}.log"
 
     def _fork(self) -> ForkedKernel:
         """Ask for a kernel. The answer is not waited for: see :meth:`ForkedKernel.ready`."""
@@ -244,12 +246,10 @@ class KernelPool:
             raise ValueError("nobody has said what the helper prepares")
         self._start()
         assert self._control is not None
-        connection: dict[str, Any] = {"transport": "ipc", "ip": self.new_place()}
-        connection |= {channel: number for number, channel in enumerate(_CHANNELS, start=1)}
-        connection["key"] = secrets.token_hex(32)
-        kernel, ends = ForkedKernel.create(self, connection)
+        kernel, ends = ForkedKernel.create(self, self.new_log())
         try:
-            socket.send_fds(self._control, [json.dumps(connection).encode()], [end.fileno() for end in ends])
+            order = json.dumps({"log": str(kernel.log)}).encode()
+            socket.send_fds(self._control, [order], [end.fileno() for end in ends])
         except OSError as error:
             kernel.close()
             raise JobError(f"no kernel: the helper process is gone; {self.why_failed()}") from error
@@ -260,49 +260,27 @@ class KernelPool:
 
 
 class ForkedKernel:
-    """The runner's hold on one forked kernel and its guard. It answers like a process."""
+    """The runner's hold on one forked kernel. It answers like a process."""
 
-    def __init__(
-        self, pool: KernelPool, connection: dict[str, Any], guard: socket.socket, kernel: socket.socket
-    ) -> None:
-        self.connection = connection
+    def __init__(self, pool: KernelPool, log: Path, guard: socket.socket, line: socket.socket) -> None:
+        self.log = log  # what the kernel wrote outside the notebook: warnings of ipykernel, the stack of a crash
+        self.line = line  # the messages of the notebook: see :mod:`workbench.jobs.kernels.wire`
         self.pid: int | None = None
         self.exit_code: int | None = None
         self._pool = pool
         self._guard = guard
-        self._kernel = kernel
 
     @classmethod
-    def create(cls, pool: KernelPool, connection: dict[str, Any]) -> tuple[ForkedKernel, list[socket.socket]]:
+    def create(cls, pool: KernelPool, log: Path) -> tuple[ForkedKernel, list[socket.socket]]:
         """The kernel's near side and the two far ends to send to the helper."""
-        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
+        pairs = [socket.socketpair(socket.AF_UNIX, kind) for kind in (socket.SOCK_SEQPACKET, socket.SOCK_STREAM)]
         for near, _ in pairs:
             near.setblocking(False)
-        return cls(pool, connection, pairs[0][0], pairs[1][0]), [far for _, far in pairs]
+        return cls(pool, log, pairs[0][0], pairs[1][0]), [far for _, far in pairs]
 
-    @property
-    def log(self) -> Path:
-        """What the kernel wrote outside the notebook: warnings of ipykernel, the stack of a crash."""
-        return Path(f"{self.connection['ip']}.log")
-
-    async def ready(self) -> None:
-        """Wait until the kernel listens.
-
-        Raises
-        ------
-        JobError
-            If it ended instead; the message says why.
-        """
-        try:
-            message = await asyncio.get_running_loop().sock_recv(self._kernel, _MESSAGE_BYTES)
-        except ConnectionResetError:
-            message = b""
-        if not message:
-            raise JobError(f"no kernel: {self._why_failed()}")
-
-    def assign(self, env: Mapping[str, str], cwd: Path) -> None:
-        """Give the kernel its work: variables on top of the pool's environment, and the folder it runs in."""
-        self._kernel.send(json.dumps({"env": dict(env), "cwd": str(cwd)}).encode())
+    def why_failed(self) -> str:
+        """Why there is no kernel, in one line."""
+        return _last_line(self.log) or f"the helper process is gone; {self._pool.why_failed()}"
 
     def poll(self) -> int | None:
         """The exit code, minus the signal that killed it; None while the kernel or a child of it lives."""
@@ -346,19 +324,100 @@ class ForkedKernel:
             self.exit_code = -signal.SIGKILL
         if self.poll() is None:
             self.signal(signal.SIGKILL)
-            self._kernel.close()
+            self.line.close()
             while self.poll() is None:
                 select.select([self._guard], [], [])
-        self._kernel.close()
+        self.line.close()
         self._guard.close()
-        for file in (self.log, Path(f"{self.connection['ip']}.json")):
-            file.unlink(missing_ok=True)
+        self.log.unlink(missing_ok=True)
 
-    def _why_failed(self) -> str:
-        if self.log.exists():
-            lines = self.log.read_text(errors="replace").strip().splitlines()
-            return f"it failed while starting: {lines[-1]}" if lines else "it ended while starting"
-        return f"the helper process is gone; {self._pool.why_failed()}"
+
+class PlainKernel:
+    """A kernel in an ordinary process in a session of its own, where forks do not work. It looks for its runner."""
+
+    def __init__(self, log: Path, line: socket.socket, process: subprocess.Popen[bytes]) -> None:
+        self.log = log
+        self.line = line
+        self.exit_code: int | None = None
+        self._process = process
+        self._family: Sequence[psutil.Process] = ()
+
+    @classmethod
+    def start(cls, log: Path, env: Mapping[str, str]) -> PlainKernel:
+        """Start one that writes what is not the notebook's into ``log``."""
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        with far, log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "workbench.jobs.kernels.app", str(far.fileno()), str(log)],
+                env=dict(env),
+                pass_fds=[far.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        return cls(log, near, process)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def why_failed(self) -> str:
+        """Why there is no kernel, in one line."""
+        return _last_line(self.log) or "it ended while starting"
+
+    def poll(self) -> int | None:
+        """The exit code, minus the signal that killed it; None while the kernel lives."""
+        if self.exit_code is None:
+            self.exit_code = self._process.poll()
+            if self.exit_code is not None:
+                self._kill_family()
+        return self.exit_code
+
+    async def wait(self) -> int:
+        """Wait for the kernel's end; the exit code."""
+        while (code := self.poll()) is None:
+            await asyncio.sleep(_POLL_S)
+        return code
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the kernel's process group; nothing happens if it has ended."""
+        if self.poll() is None:
+            self.remember_family()
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+
+    def close(self) -> None:
+        """Kill what is left and wait until it is gone."""
+        self.signal(signal.SIGKILL)
+        self.line.close()
+        self._process.wait()
+        self.poll()
+        self.log.unlink(missing_ok=True)
+
+    def remember_family(self) -> None:
+        """Note what the kernel has started while it can still be asked."""
+        import psutil
+
+        if psutil.pid_exists(self.pid):
+            self._family = psutil.Process(self.pid).children(recursive=True)
+
+    def _kill_family(self) -> None:
+        """End what the notebook started, as far as it is known: there is no subreaper here."""
+        with suppress(ProcessLookupError):  # nothing was left
+            os.killpg(self.pid, signal.SIGKILL)
+        for process in self._family:
+            if process.is_running():
+                process.kill()
+
+
+def _last_line(log: Path) -> str | None:
+    """What a kernel that did not start has said at last; None if it did not get that far."""
+    if not log.exists():
+        return None
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return f"it failed while starting: {lines[-1]}" if lines else "it ended while starting"
 
 
 def _order(preload: Sequence[str], calendars: Sequence[str], cache: Path | None) -> dict[str, Any]:
@@ -376,12 +435,3 @@ def _receive(channel: socket.socket) -> bytes:
 def _set(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _private_folder() -> Path:
-    """A new folder that only this user can enter, on a path short enough for a Unix socket."""
-    folder = Path(tempfile.mkdtemp(prefix="wb-"))
-    if len(os.fsencode(folder)) > _SOCKET_PATH_BYTES:
-        folder.rmdir()
-        folder = Path(tempfile.mkdtemp(prefix="wb-", dir="/tmp"))
-    return folder

@@ -1,8 +1,9 @@
 """The kernel itself: IPython's, told which cell it runs, with its printing limited and its silent faults watched.
 
 The same in a forked kernel (:mod:`workbench.jobs.kernels.zygote`) and in an ordinary process, which runs this module.
-The runner's word about a cell comes in the metadata of its execute request, the kernel's in that of the reply:
-any other Jupyter client may drive these kernels without knowing of either.
+It speaks Jupyter's messages on one socket (:mod:`workbench.jobs.kernels.wire`) and does all its work in one thread:
+what a cell shows, its answer and the word that it is done leave in this order. The runner's word about a cell comes in
+the metadata of its execute request, the kernel's in that of the reply.
 """
 
 # ipykernel has no types:
@@ -10,30 +11,39 @@ any other Jupyter client may drive these kernels without knowing of either.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import faulthandler
 import gc
+import inspect
+import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
-import zmq
 from ipykernel.compiler import XCachingCompiler
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.zmqshell import ZMQInteractiveShell
 from IPython.core.profiledir import ProfileDir
+from tornado.ioloop import IOLoop
 from traitlets.config import Config
 
+from workbench.jobs.engine import imports_without
 from workbench.jobs.kernels import commands
 from workbench.jobs.kernels.interrupts import Interrupts
-from workbench.jobs.kernels.streams import meter
+from workbench.jobs.kernels.session import WireSession
+from workbench.jobs.kernels.streams import Stream, Watcher, meter
 from workbench.jobs.kernels.watch import Watch
+from workbench.jobs.kernels.wire import CHUNK_BYTES, Unpacker, encode
 
+_LOGGER = "workbench.kernel"
 METADATA = "workbench"  # the key of ours in a message's metadata
-_JOIN_S = 1.0
 
 
 class Kernel(IPythonKernel):
@@ -45,7 +55,6 @@ class Kernel(IPythonKernel):
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
         assert self.shell is not None
-        self.shell.kernel = self.shell.parent = self  # of a shell that was there before the kernel
         self._watch = Watch()
         self._watch.install()
         meter.broken = lambda reason: self._watch.fault(reason, log=True)
@@ -53,21 +62,46 @@ class Kernel(IPythonKernel):
         self._interrupts = Interrupts()
         self._interrupts.install(self.shell)
         self.shell.ask_exit = _leave  # exit() and quit() fail the cell, as sys.exit() does
+        assert isinstance(self.session, WireSession)
+        self._wire = self.session
+        self._request: dict[str, Any] = {}
+        # All that ipykernel asks of the thread that it reads the shell's socket in.
+        self.shell_channel_thread = SimpleNamespace(parent_thread=threading.main_thread())
 
-    def start(self) -> None:
-        super().start()
-        if os.name == "posix":
-            # A loop that handles any signal is woken by all of them. ipykernel cancels an interrupted async cell
-            # with a callback that does not wake it: the cell would sleep on until something else happens.
-            loop: Any = self.io_loop
-            loop.asyncio_loop.add_signal_handler(signal.SIGWINCH, _nothing)
+    def attach(self, line: socket.socket) -> None:
+        """Take over this process's standard streams and the line to the runner."""
+        self._wire.attach(line, self._interrupts.held)
+        streams = [Stream(name, number, self._send_text, self._show_life) for number, name in _STREAMS.items()]
+        sys.stdout, sys.stderr = streams
+        Watcher(streams)
+        self.io_loop = IOLoop.current()
+        # A loop that handles any signal is woken by all of them. ipykernel cancels an interrupted async cell
+        # with a callback that does not wake it: the cell would sleep on until something else happens.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, _nothing)
 
-    def pre_handler_hook(self) -> None:
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Answer one request."""
+        self._request = message
+        self.set_parent([], message, channel="shell")
+        self._publish_status("busy", "shell")
+        handler = self.shell_handlers.get(message["msg_type"])
         self._interrupts.begin()
-        self.saved_sigint_handler = signal.signal(signal.SIGINT, self._interrupts.handle)
+        before = signal.signal(signal.SIGINT, self._interrupts.handle)
+        try:
+            if handler is None:
+                self.log.warning("unknown request %r", message["msg_type"])
+            elif inspect.isawaitable(answer := handler(None, [], message)):
+                await answer
+        except (Exception, KeyboardInterrupt):
+            self.log.exception("%s failed", message["msg_type"])
+        finally:
+            signal.signal(signal.SIGINT, before)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._publish_status("idle", "shell")
 
     async def execute_request(self, stream: Any, ident: Any, parent: dict[str, Any]) -> None:
-        order = (parent.get("metadata") or {}).get(METADATA)
+        order = parent["metadata"].get(METADATA)
         if order is not None and order.get("closing"):
             await self._watch.settle()
         elif order is not None:
@@ -77,83 +111,147 @@ class Kernel(IPythonKernel):
 
     def finish_metadata(self, parent: dict[str, Any], metadata: dict[str, Any], reply: dict[str, Any]) -> Any:
         metadata = super().finish_metadata(parent, metadata, reply)
-        order = (parent.get("metadata") or {}).get(METADATA)
+        order = parent["metadata"].get(METADATA)
         if order is not None:
             if not order.get("closing"):
                 self._watch.end()
             metadata[METADATA] = self._watch.report()
         return metadata
 
-    async def _progressively_terminate_all_children(self) -> None:
-        """Leave them to the guard. ipykernel waits up to half a minute for children nobody reaps."""
+    def _abort_queues(self, subshell_id: str | None = None) -> None:
+        """Nothing waits behind a cell that has failed."""
+
+    def _send_text(self, name: str, text: str) -> None:
+        # Whoever prints, a task of an earlier cell or a thread: the runner listens for the running cell.
+        self._wire.send(None, "stream", {"name": name, "text": text}, self._request)
+
+    def _show_life(self) -> None:
+        """Let the runner know that the cell still prints, though nothing of it is sent."""
+        self._publish_status("busy", "shell", self._request)
 
 
-class KernelApp(IPKernelApp):
-    """Starts and ends a :class:`Kernel`."""
-
-    def parse_command_line(self, argv: Any = None) -> None:
-        if argv:  # building the parser takes a tenth of a kernel's start
-            super().parse_command_line(argv)
-
-    def load_config_file(self, *arguments: Any, **options: Any) -> None:
-        """Read nobody's configuration, the machine's included: it would change a production run."""
-
-    def init_iopub(self, context: zmq.Context[Any]) -> None:
-        context.setsockopt(
-            zmq.SNDHWM, 0
-        )  # by default the 1,001st message that waits is dropped, the last word included
-        super().init_iopub(context)
+_STREAMS = {1: "stdout", 2: "stderr"}
 
 
-def prepare_shell(folder: Path) -> None:
-    """Make IPython's shell, a third of a kernel's start, before kernels are forked: each takes the one it finds."""
-    config = _configure(Config(), folder)
-    profile = ProfileDir.create_profile_dir_by_name(config.IPKernelApp.ipython_dir, "default")
-    ZMQInteractiveShell.instance(config=config, profile_dir=profile, user_ns={}, compiler_class=XCachingCompiler)
-
-
-def application(folder: Path, arguments: list[str], config: Config, **traits: Any) -> KernelApp:
-    """An application that is ready to start; ``folder`` is private to the pool."""
-    _configure(config, folder)
-    app = KernelApp.instance(config=config, kernel_class=Kernel, **traits)
-    app.initialize(arguments)
-    return app
-
-
-def _configure(config: Config, folder: Path) -> Config:
+def prepare(folder: Path) -> None:
+    """Make the kernel of this process, or of all that are forked from it; ``folder`` is private to the pool."""
+    config = Config()
     config.HistoryManager.enabled = False
     # A folder of the pool's own: nobody's start-up files or IPython configuration change a production run.
-    profiles = folder / "ipython"
-    profiles.mkdir(exist_ok=True)
-    config.IPKernelApp.ipython_dir = str(profiles)
-    config.IPKernelApp.outstream_class = "workbench.jobs.kernels.streams.Stream"
-    return config
+    config.IPKernelApp.ipython_dir = str(folder / "ipython")
+    profile = ProfileDir.create_profile_dir_by_name(str(_made(folder / "ipython")), "default")
+    # ipykernel's application is never started: libraries see by it that they run in a notebook, and ask for its kernel.
+    app = IPKernelApp.instance(config=config)
+    shell = ZMQInteractiveShell.instance(
+        config=config, profile_dir=profile, user_ns={}, compiler_class=XCachingCompiler
+    )
+    with imports_without(
+        "debugpy"
+    ):  # no debugger comes to a production run, and importing it takes a tenth of a second
+        session = WireSession(config=config)
+        kernel = Kernel.instance(
+            parent=app, session=session, profile_dir=profile, user_ns=shell.user_ns, log=logging.getLogger(_LOGGER)
+        )
+    app.kernel = shell.kernel = shell.parent = kernel
+    app.init_shell()
+    app.init_pdb()
+    app.init_gui_pylab()
+    app.init_extensions()
+    if "pandas" in sys.modules:
+        # Imported before there was a shell, it has taken this process for a terminal, and fits frames to its width.
+        sys.modules["pandas"].set_option("display.max_columns", 20)
 
 
-def end(app: KernelApp) -> NoReturn:
+def serve(line: socket.socket, log: Path) -> NoReturn:
+    """Say that the kernel is ready, wait for the runner's order, serve one notebook, and end this process."""
+    descriptor = _redirect(log)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    line.setblocking(True)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    loop.run_until_complete(_serve(line, descriptor))
+    _end(descriptor)
+
+
+async def _serve(line: socket.socket, log: int) -> None:
+    kernel = Kernel.instance()
+    _log_into(log)
+    requests: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+    unpacker = Unpacker()
+
+    def read() -> None:
+        try:
+            data = line.recv(CHUNK_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            loop.remove_reader(line)
+            requests.put_nowait(None)
+        for message in unpacker.feed(data):
+            requests.put_nowait(message)
+
+    loop = asyncio.get_running_loop()
+    loop.add_reader(line, read)
+    line.sendall(encode({"msg_type": "ready"}))
+    order = await requests.get()
+    if order is None:
+        os._exit(0)  # the runner is gone or does not need this kernel
+    os.environ.update(order["env"])
+    os.chdir(order["cwd"])
+    kernel.attach(line)
+    while (request := await requests.get()) is not None and request["msg_type"] != "shutdown_request":
+        await kernel.dispatch(request)
+
+
+def _end(log: int) -> NoReturn:
     """What the interpreter does at its end, up to the part that a forked process cannot do.
 
-    Threads are joined, exit functions run and the notebook's objects (connections, files) are released.
-    Two things are left out. The destructors of C libraries: some, pyarrow's among them, join threads that
-    stayed behind in the zygote, and abort or wait for ever. And ipykernel's orderly closing of its sockets:
-    it closes them while its control thread still sends, which aborts the process now and then.
+    Threads are joined, exit functions run and the notebook's objects (connections, files) are released. What they
+    print goes into the kernel's log. The destructors of C libraries are left out: some, pyarrow's among them, join
+    threads that stayed behind in the zygote, and abort or wait for ever.
     """
-    for thread in (app.control_thread, app.shell_channel_thread):
-        thread.join(_JOIN_S)
-    atexit.unregister(app.close)
+    for number, name in _STREAMS.items():
+        os.dup2(log, number)
+        setattr(sys, name, getattr(sys, f"__{name}__"))
     threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter itself calls
     atexit._run_exitfuncs()
-    assert app.shell is not None
-    app.shell.user_ns.clear()
+    ZMQInteractiveShell.instance().user_ns.clear()
     gc.collect()
+    for name in _STREAMS.values():
+        getattr(sys, name).flush()
     os._exit(0)
 
 
-def main(argv: list[str]) -> NoReturn:
-    """Serve one notebook: ``-f CONNECTION_FILE``."""
-    app = application(Path(argv[-1]).parent, argv, Config())
-    app.start()
-    end(app)
+def _redirect(log: Path) -> int:
+    """No input, and everything the notebook does not capture into the kernel's log; the log's descriptor."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(null, 0)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(null)
+    faulthandler.enable(file)  # a crash in C says where; needs a descriptor that nobody captures
+    enable = faulthandler.enable
+
+    def enable_in_log(file: Any = file, all_threads: bool = True) -> None:
+        enable(file, all_threads)
+
+    faulthandler.enable = enable_in_log  # if a library enables it, too
+    return file
+
+
+def _log_into(descriptor: int) -> None:
+    """Have ipykernel's own words in the kernel's log."""
+    logger = logging.getLogger(_LOGGER)
+    logger.addHandler(logging.StreamHandler(os.fdopen(os.dup(descriptor), "a")))
+    logger.propagate = False
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def _nothing() -> None:
@@ -162,6 +260,22 @@ def _nothing() -> None:
 
 def _leave() -> NoReturn:
     raise SystemExit
+
+
+def main(argv: list[str]) -> NoReturn:
+    """Serve one notebook on the line of descriptor ``argv[0]``, with ``argv[1]`` as the log."""
+    line, log = socket.socket(fileno=int(argv[0])), Path(argv[1])
+    line.set_inheritable(False)
+    _end_with_parent()
+    prepare(log.parent)
+    serve(line, log)
+
+
+def _end_with_parent() -> None:
+    """Look now and then whether the runner is still there: an ordinary process has no guard."""
+    from ipykernel.parentpoller import ParentPollerUnix
+
+    ParentPollerUnix(parent_pid=os.getppid()).start()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ or it dies of it, and the runner waits for an answer that never comes.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -29,6 +31,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._depth = 0  # how deep in the notebook's code: a cell can run another
+        self._held = 0  # by what must not be cut in two
         self._waits = False
 
     def install(self, shell: Any) -> None:
@@ -45,20 +48,38 @@ class Interrupts:
 
     def begin(self) -> None:
         """A request begins: what came for the one before came too late."""
-        self._depth, self._waits = 0, False
+        self._depth, self._held, self._waits = 0, 0, False
 
     def handle(self, number: int = 0, frame: FrameType | None = None) -> None:
         """Be the handler of SIGINT."""
-        if self._depth:
-            raise KeyboardInterrupt
         self._waits = True
+        self._raise()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let an interruption wait until the block is over. Other threads are never interrupted."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+            self._raise()
+
+    def _raise(self) -> None:
+        if self._waits and self._depth and not self._held:
+            self._waits = False
+            raise KeyboardInterrupt
 
     def __enter__(self) -> None:
         self._depth += 1
-        if self._waits:
-            self._waits = False
+        try:
+            self._raise()
+        except KeyboardInterrupt:
             self._depth -= 1
-            raise KeyboardInterrupt
+            raise
 
     def __exit__(self, *_: object) -> None:
         self._depth -= 1

@@ -1,48 +1,188 @@
-"""Jupyter's view of a pool's kernels: a kernel manager and its two provisioners.
-
-A provisioner is jupyter_client's own seam for starting processes, so nbclient, and any other client,
-drives these kernels as it drives all others.
-"""
+"""Jupyter's view of a pool's kernels: a manager and a client, as nbclient drives them."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from queue import Empty
+from typing import Any
 
-import traitlets
-import zmq
-from jupyter_client.asynchronous.client import AsyncKernelClient
-from jupyter_client.connect import KernelConnectionInfo
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
-from jupyter_client.provisioning.local_provisioner import LocalProvisioner
-from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
+from workbench.errors import JobError
+from workbench.jobs.kernels import ForkedKernel, KernelPool, PlainKernel
+from workbench.jobs.kernels.wire import CHUNK_BYTES, Unpacker, encode
 
-from workbench.jobs.kernels import ForkedKernel, KernelPool
-
-if TYPE_CHECKING:
-    import psutil
-
-_POLL_S = 0.02
+_ANSWERS = "_reply"  # how the types of answers end; all else is a broadcast
+_SHUTDOWN_S = 5.0
 
 
-class PoolKernelClient(AsyncKernelClient):
-    """Sends ``order`` along with every cell; :mod:`workbench.jobs.kernels.app` is who reads it."""
+class PoolKernelManager:
+    """Manages one kernel of a pool; the interpreter is always the runner's, whatever a notebook names."""
 
-    order: dict[str, Any] | None = None
+    def __init__(self, pool: KernelPool) -> None:
+        self._pool = pool
+        self._kernel: ForkedKernel | PlainKernel | None = None
+        self._client: PoolKernelClient | None = None
+
+    @property
+    def has_kernel(self) -> bool:
+        return self._kernel is not None
+
+    @property
+    def log_file(self) -> Path:
+        """Where the kernel's own output goes, beside what the notebook captures."""
+        return self._started.log
+
+    @property
+    def _started(self) -> ForkedKernel | PlainKernel:
+        if self._kernel is None:
+            raise RuntimeError("No kernel is running!")  # the words by which nbclient knows it
+        return self._kernel
+
+    async def start_kernel(
+        self,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        extra_arguments: Sequence[str] = (),
+    ) -> None:
+        """Start the kernel with ``env`` (on top of the pool's) and ``cwd``.
+
+        Raises
+        ------
+        JobError
+            If it ended instead; the message says why.
+        """
+        kernel = self._pool.take()
+        loop = asyncio.get_running_loop()
+        try:
+            unpacker = Unpacker()
+            while True:
+                try:
+                    data = await loop.sock_recv(kernel.line, CHUNK_BYTES)
+                except ConnectionResetError:
+                    data = b""
+                if not data:
+                    raise JobError(f"no kernel: {kernel.why_failed()}")
+                if list(unpacker.feed(data)):  # it is ready
+                    break
+            order = {"msg_type": "begin", "env": dict(env or {}), "cwd": cwd or os.getcwd()}
+            await loop.sock_sendall(kernel.line, encode(order))
+        except BaseException:
+            kernel.close()
+            raise
+        self._kernel = kernel
+
+    def client(self) -> PoolKernelClient:
+        self._client = PoolKernelClient(self._started)
+        return self._client
+
+    async def is_alive(self) -> bool:
+        return self._kernel is not None and self._kernel.poll() is None
+
+    async def interrupt_kernel(self) -> None:
+        self._started.signal(signal.SIGINT)
+
+    async def signal_kernel(self, number: int) -> None:
+        self._started.signal(number)
+
+    async def request_shutdown(self, restart: bool = False) -> None:
+        """Ask the kernel to run its exit functions and to end."""
+        kernel = self._started
+        if isinstance(kernel, PlainKernel):
+            kernel.remember_family()
+        if self._client is not None:
+            self._client.request("shutdown_request", {})
+
+    async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
+        """End the kernel: by its own means unless ``now``, and if it takes too long by force."""
+        if not now:
+            await self.request_shutdown()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.exited(), _SHUTDOWN_S)
+        await self.signal_kernel(signal.SIGKILL)
+        await self.exited()
+
+    async def exited(self) -> int:
+        """Wait for the end of the kernel's process; its exit code, minus the signal that killed it."""
+        return await self._started.wait()
+
+    async def cleanup_resources(self, restart: bool = False) -> None:
+        if self._client is not None:
+            self._client.stop_channels()
+        if self._kernel is not None:
+            self._kernel.close()
+
+
+class _Channel:
+    """The messages of one kind that have come and nobody has asked for yet."""
+
+    def __init__(self, client: PoolKernelClient) -> None:
+        self._client = client
+        self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def get_msg(self, timeout: float | None = None) -> dict[str, Any]:
+        if timeout is None or not self.messages.empty():
+            return await self.messages.get()
+        try:
+            return await asyncio.wait_for(self.messages.get(), timeout)
+        except TimeoutError:
+            raise Empty from None
+
+    def send(self, message: dict[str, Any]) -> None:
+        self._client.send(message)
+
+
+class PoolKernelClient:
+    """The runner's end of the wire. ``order`` goes along with every cell, for :mod:`workbench.jobs.kernels.app`."""
+
+    def __init__(self, kernel: ForkedKernel | PlainKernel) -> None:
+        self.order: dict[str, Any] | None = None
+        self.allow_stdin = False  # there is nobody to answer
+        self.session = self  # what makes messages
+        self.shell_channel = _Channel(self)
+        self.iopub_channel = _Channel(self)
+        self._kernel = kernel
+        self._line = kernel.line
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._unpacker = Unpacker()
+        self._unsent = b""
+        self._numbers = count(1)
+
+    def start_channels(self) -> None:
+        """Listen; to be called in the event loop that everything else is called in."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._line, self._read)
+
+    def stop_channels(self) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._line)
+            self._loop.remove_writer(self._line)
+        self._loop = None
+
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
+        """Nothing to wait for: a kernel is ready when its manager has started it."""
+
+    async def is_alive(self) -> bool:
+        return self._kernel.poll() is None
+
+    async def get_shell_msg(self, timeout: float | None = None) -> dict[str, Any]:
+        return await self.shell_channel.get_msg(timeout)
+
+    def kernel_info(self) -> str:
+        return self.request("kernel_info_request", {})
 
     def execute(
         self,
         code: str,
         silent: bool = False,
         store_history: bool = True,
-        user_expressions: dict[str, Any] | None = None,
+        user_expressions: Mapping[str, Any] | None = None,
         allow_stdin: bool | None = None,
         stop_on_error: bool = True,
     ) -> str:
@@ -50,166 +190,70 @@ class PoolKernelClient(AsyncKernelClient):
             "code": code,
             "silent": silent,
             "store_history": store_history,
-            "user_expressions": user_expressions or {},
+            "user_expressions": dict(user_expressions or {}),
             "allow_stdin": self.allow_stdin if allow_stdin is None else allow_stdin,
             "stop_on_error": stop_on_error,
         }
-        metadata = {} if self.order is None else {"workbench": self.order}
-        message = self.session.msg("execute_request", content, metadata=metadata)
-        self.shell_channel.send(message)
-        return cast(str, message["header"]["msg_id"])
+        return self.request("execute_request", content, {} if self.order is None else {"workbench": self.order})
 
+    def request(self, kind: str, content: dict[str, Any], metadata: dict[str, Any] | None = None) -> str:
+        """Send a request; its number, which the answers name."""
+        message = self.msg(kind, content, metadata=metadata)
+        self.send(message)
+        return str(message["header"]["msg_id"])
 
-class PoolKernelManager(AsyncKernelManager):
-    """Manages one kernel of a pool; the interpreter is always the runner's, whatever a notebook names."""
+    def msg(
+        self,
+        kind: str,
+        content: dict[str, Any] | None = None,
+        parent: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """A message to the kernel."""
+        header = {"msg_id": f"r{next(self._numbers)}", "msg_type": kind}
+        return {"header": header, "msg_type": kind, "content": content or {}, "metadata": metadata or {}}
 
-    pool = traitlets.Instance(KernelPool)
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message, at once as far as there is room for it."""
+        self._unsent += encode(message)
+        self._write()
 
-    def __init__(self, **traits: Any) -> None:
-        super().__init__(**traits)
-        self.client_factory = PoolKernelClient
-        self.context.setsockopt(zmq.RCVHWM, 0)  # by default messages are dropped when a thousand wait
-        if os.name == "posix":  # sockets in a private folder, not ports that every user of the machine can reach
-            self.transport = "ipc"
-            self.ip = self.pool.new_place()
-            self.connection_file = f"{self.ip}.json"
-        kind = ForkProvisioner if self.pool.forks else ProcessProvisioner
-        self.provisioner = kind(parent=self, kernel_spec=self.kernel_spec)
-
-    @property
-    def kernel_spec(self) -> KernelSpec:
-        argv = [sys.executable, "-P", "-m", "workbench.jobs.kernels.app", "-f", "{connection_file}"]
-        return KernelSpec(argv=argv, display_name="Workbench", language="python", interrupt_mode="signal")
-
-    @property
-    def log_file(self) -> Path:
-        """Where the kernel's own output goes, beside what the notebook captures."""
-        assert self.provisioner is not None
-        return cast("ForkProvisioner | ProcessProvisioner", self.provisioner).log_file
-
-    async def start_kernel(  # type: ignore[override]  # the base class declares it synchronous
-        self, **kwargs: Any
-    ) -> None:
-        """Start the kernel with ``env`` (on top of the pool's) and ``cwd``.
-
-        Without the base class's decorator, which prints a traceback of an error that is raised as well.
-        """
-        command, kwargs = await self._async_pre_start_kernel(**kwargs)
-        await self._async_launch_kernel(command, **kwargs)
-        await self._async_post_start_kernel(**kwargs)
-
-    async def exited(self) -> int:
-        """Wait for the end of the kernel's process; its exit code, minus the signal that killed it."""
-        assert self.provisioner is not None
-        code = await self.provisioner.wait()
-        assert code is not None
-        return code
-
-
-class ForkProvisioner(KernelProvisionerBase):
-    """Takes a forked kernel from the pool."""
-
-    parent: PoolKernelManager
-    kernel: ForkedKernel | None = None
-
-    @property
-    def has_process(self) -> bool:
-        return self.kernel is not None
-
-    @property
-    def log_file(self) -> Path:
-        assert self.kernel is not None
-        return self.kernel.log
-
-    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
-        return {"cmd": [], "env": kwargs.get("env") or {}, "cwd": kwargs.get("cwd") or os.getcwd()}
-
-    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
-        kernel = self.parent.pool.take()
+    def _write(self) -> None:
         try:
-            await kernel.ready()
-            kernel.assign(kwargs["env"], Path(kwargs["cwd"]))
-        except BaseException:
-            kernel.close()
-            raise
-        self.kernel = kernel
-        info = cast(KernelConnectionInfo, {**kernel.connection, "key": kernel.connection["key"].encode()})
-        # The kernel has written the connection file; the manager only has to know the same.
-        self.parent.connection_file = f"{info['ip']}.json"
-        self.parent.load_connection_info(info)
-        return self.parent.get_connection_info()
+            self._unsent = self._unsent[self._line.send(self._unsent) :]
+        except BlockingIOError:
+            pass
+        except (BrokenPipeError, ConnectionResetError):  # it is dead, which its manager knows
+            self._unsent = b""
+        if self._loop is None:
+            return
+        if self._unsent:
+            self._loop.add_writer(self._line, self._write)
+        else:
+            self._loop.remove_writer(self._line)
 
-    async def poll(self) -> int | None:
-        return self.kernel.poll() if self.kernel else 0
-
-    async def wait(self) -> int | None:
-        return await self.kernel.wait() if self.kernel else 0
-
-    async def send_signal(self, signum: int) -> None:
-        if self.kernel:
-            self.kernel.signal(signum)
-
-    async def kill(self, restart: bool = False) -> None:
-        await self.send_signal(signal.SIGKILL)
-
-    async def terminate(self, restart: bool = False) -> None:
-        await self.send_signal(signal.SIGTERM)
-
-    async def cleanup(self, restart: bool = False) -> None:
-        if self.kernel:
-            self.kernel.close()
+    def _read(self) -> None:
+        try:
+            data = self._line.recv(CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            data = b""
+        if not data and self._loop is not None:
+            self._loop.remove_reader(self._line)
+        for message in self._unpacker.feed(data):
+            kind = message["msg_type"]
+            channel = self.shell_channel if kind.endswith(_ANSWERS) else self.iopub_channel
+            channel.messages.put_nowait(_as_jupyter(message))
 
 
-class ProcessProvisioner(LocalProvisioner):
-    """Starts an ordinary ipykernel process in a session of its own; it polls for the runner's death."""
-
-    parent: PoolKernelManager
-    exit_code: int | None = None
-    _family: Sequence[psutil.Process] = ()
-
-    @property
-    def log_file(self) -> Path:
-        return Path(self.parent.connection_file).with_suffix(".log")
-
-    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
-        kwargs["env"] = {**self.parent.pool.env, **(kwargs.get("env") or {})}
-        return await super().pre_launch(**kwargs)
-
-    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
-        with self.log_file.open("ab") as log:
-            return await super().launch_kernel(cmd, **{**kwargs, "stdout": log, "stderr": log})
-
-    async def shutdown_requested(self, restart: bool = False) -> None:
-        self._remember_family()
-
-    async def send_signal(self, signum: int) -> None:
-        self._remember_family()
-        await super().send_signal(signum)
-
-    async def poll(self) -> int | None:
-        if self.process is not None and self.exit_code is None:
-            self.exit_code = self.process.poll()
-            if self.exit_code is not None:
-                self._kill_group()
-        return self.exit_code
-
-    async def wait(self) -> int | None:
-        while await self.poll() is None:
-            await asyncio.sleep(_POLL_S)
-        return self.exit_code
-
-    def _remember_family(self) -> None:
-        """Note what the kernel has started while it can still be asked."""
-        import psutil
-
-        if self.pid is not None and psutil.pid_exists(self.pid):
-            self._family = psutil.Process(self.pid).children(recursive=True)
-
-    def _kill_group(self) -> None:
-        """End what the notebook started, as far as it is known: there is no subreaper here."""
-        if self.pgid is not None and hasattr(os, "killpg"):
-            with suppress(ProcessLookupError):  # nothing was left
-                os.killpg(self.pgid, signal.SIGKILL)
-        for process in self._family:
-            if process.is_running():
-                process.kill()
+def _as_jupyter(message: dict[str, Any]) -> dict[str, Any]:
+    """A message of the kernel in the form that Jupyter's clients know."""
+    return {
+        "header": {"msg_type": message["msg_type"], "date": datetime.fromtimestamp(message["at"], UTC)},
+        "msg_type": message["msg_type"],
+        "parent_header": {"msg_id": message["parent"]},
+        "content": message["content"],
+        "metadata": message["metadata"],
+        "buffers": message["buffers"],
+    }

@@ -4,28 +4,25 @@ A cell that prints without end would fill the memory of the kernel, of the socke
 order. So the kernel sends only what the notebook keeps, and writes the whole text into a log file itself.
 """
 
-# ipykernel has no types:
-# mypy: disable-error-code="no-untyped-call"
-
 from __future__ import annotations
 
 import _thread
 import codecs
+import io
 import os
+import select
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
-
-from ipykernel.iostream import OutStream
 
 from workbench.jobs.engine.outputs import Screen, head, notice
 
 _SIGN_OF_LIFE_S = 0.5
+_FLUSH_S = 0.1  # how long what is printed may wait for more
 _PIPE_BYTES = 1 << 16
+_PIPE_READS = 4  # more than a pipe holds: one that somebody goes on filling is not waited for
 _CHUNK_CHARACTERS = 1 << 20
 
 
@@ -110,49 +107,146 @@ class Meter:
 meter = Meter()
 
 
-class Stream(OutStream):
-    """One of the two standard streams."""
+class Stream(io.TextIOBase):
+    """One of the two standard streams: of Python, and of all that writes to its descriptor.
 
-    _last_sign = 0.0
+    What libraries in C and children write goes through a pipe, which a :class:`Watcher` reads.
+
+    Parameters
+    ----------
+    name
+        ``stdout`` or ``stderr``.
+    descriptor
+        Its number: 1 or 2. From now on it is the pipe's end.
+    send
+        Sends a text as this stream's.
+    show_life
+        Called now and then while the cell prints what is not sent.
+    """
+
+    encoding = "UTF-8"  # of what arrives through the pipe
+    errors = "replace"
+
+    def __init__(
+        self, name: str, descriptor: int, send: Callable[[str, str], None], show_life: Callable[[], None]
+    ) -> None:
+        self.name = name
+        self._descriptor = descriptor
+        self._send = send
+        self._show_life = show_life
+        self._lock = threading.RLock()
+        self._parts: list[str] = []
+        self._process = os.getpid()
+        self._last_sign = 0.0
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self.pipe, end = os.pipe()
+        os.set_blocking(self.pipe, False)
+        os.dup2(end, descriptor)
+        os.close(end)
+        self.wake: Callable[[], None] = _nobody
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return False
 
     def write(self, string: str) -> int:
-        if not isinstance(string, str) or not self._is_master_process():
-            super().write(string)  # a forked child's text is limited by the runner
+        if not isinstance(string, str):
+            raise TypeError(f"write() argument must be str, not {type(string).__name__}")
+        if os.getpid() != self._process:  # a forked child's goes the way of all children's
+            _write_all(self._descriptor, string.encode(errors="backslashreplace"))
             return len(string)
         shown, is_cut = meter.take(string)
         if shown:
-            super().write(shown)
+            with self._lock:
+                self._parts.append(shown)
+                first = len(self._parts) == 1
+            if first:
+                self.wake()
         elif is_cut:
-            self._show_life()
+            now = time.monotonic()
+            if now - self._last_sign > _SIGN_OF_LIFE_S:
+                self._last_sign = now
+                self._show_life()
         return len(string)
 
     def flush(self) -> None:
-        """Send what was written. ipykernel asks for it six times a cell, and waits for its thread each time."""
-        if self._flush_pending or not self._is_master_process():
-            super().flush()
+        """Send what was written, by Python and past it."""
+        if os.getpid() == self._process:
+            for _ in range(_PIPE_READS):
+                if not self.take_in():
+                    break
+            self.send()
 
-    def _watch_pipe_fd(self) -> None:
-        """Read what is written past Python, by libraries in C and by children. In a thread of its own.
+    def send(self) -> None:
+        """Send what Python has written."""
+        with self._lock:
+            text, self._parts = "".join(self._parts), []
+            if text:
+                self._send(self.name, text)
 
-        Unlike ipykernel's it does not copy everything into the kernel's own log as well.
-        """
-        pipe = self._fid
-        assert pipe is not None
-        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    def take_in(self) -> bool:
+        """Write what is in the pipe; whether there was anything. Never waits."""
+        with self._lock:
+            try:
+                data = os.read(self.pipe, _PIPE_BYTES)
+            except BlockingIOError:
+                return False
+            self.write(self._decoder.decode(data))
+            return bool(data)
+
+
+class Watcher:
+    """A thread that takes in what is written past Python, and sends what was printed and got no company."""
+
+    def __init__(self, streams: Sequence[Stream]) -> None:
+        self._streams = {stream.pipe: stream for stream in streams}
+        self._awake, self._wake = os.pipe()
+        os.set_blocking(self._wake, False)
+        for stream in streams:
+            stream.wake = self.wake
+        threading.Thread(target=self._watch, name="wb-streams", daemon=True).start()
+
+    def wake(self) -> None:
+        """Something was printed."""
         try:
-            while self._should_watch and (data := os.read(pipe, _PIPE_BYTES)):
-                self.write(decoder.decode(data))
-        except Exception:  # shown when the stream is closed, as ipykernel has it
-            self._exc = sys.exc_info()
+            os.write(self._wake, b"x")
+        except BlockingIOError:  # it has been told often enough
+            return
 
-    def _show_life(self) -> None:
-        """Let the runner know now and then that the cell still prints, though nothing of it is sent."""
-        now = time.monotonic()
-        if now - self._last_sign > _SIGN_OF_LIFE_S:
-            self._last_sign = now
-            parent: dict[str, Any] = self.parent_header
-            self.pub_thread.schedule(lambda: self._send_busy(parent))
+    def _watch(self) -> None:
+        waits = select.poll()
+        for descriptor in (self._awake, *self._streams):
+            waits.register(descriptor, select.POLLIN)
+        due: float | None = None
+        while True:
+            for descriptor, _ in waits.poll(None if due is None else max(0, 1000 * (due - time.monotonic()))):
+                if descriptor == self._awake:
+                    os.read(descriptor, _PIPE_BYTES)
+                    due = due or time.monotonic() + _FLUSH_S
+                elif not self._streams[descriptor].take_in() and not _is_open(descriptor):
+                    waits.unregister(descriptor)  # the notebook has closed the descriptor
+            if due is not None and time.monotonic() >= due:
+                due = None
+                for stream in self._streams.values():
+                    stream.send()
 
-    def _send_busy(self, parent: dict[str, Any]) -> None:
-        message = self.session.msg("status", {"execution_state": "busy"}, parent=parent)
-        self.session.send(self.pub_thread, message, ident=b"status")
+
+def _is_open(pipe: int) -> bool:
+    """Whether anybody can write to the pipe."""
+    waits = select.poll()
+    waits.register(pipe, select.POLLIN)
+    return not any(event & select.POLLHUP for _, event in waits.poll(0))
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _nobody() -> None:
+    """There is no watcher yet."""

@@ -1,15 +1,17 @@
-"""The helper process that forks kernels: imports once, then a ready kernel costs some forty milliseconds.
+"""The helper process that forks kernels: imports once, then a ready kernel costs some twenty milliseconds.
 
 Three kinds of process, each the child of the one before, all in sessions without a terminal:
 
-    runner --control--> zygote      imports the preloaded modules, forks, never runs a notebook
-                          guard     one per kernel: passes signals on, reports the exit status, and
-                                    leaves nothing alive: it is the subreaper of all that the notebook starts
-                            kernel  one notebook, then gone
+    runner            guard     outlives the zygote, and leaves nothing alive behind it
+    runner--control-->  zygote  imports the preloaded modules, forks, passes signals on, reports exit statuses
+    runner--line----->    kernel  one notebook, then gone
 
-Death travels downwards without anybody's help. A socket of the zygote and of every guard ends at the
-runner, so that even a SIGKILL of the runner is an end of file there; a guard gets SIGTERM when the zygote
-dies and a kernel SIGKILL when its guard does (``PR_SET_PDEATHSIG``).
+A kernel is the subreaper of what its notebook starts (what leaves its family stays below it), so that whatever is
+left when it ends falls to the zygote, which kills it; what is left when the zygote ends falls to the guard.
+
+Death travels downwards without anybody's help. The zygote has a socket to the runner, so that even a SIGKILL of the
+runner is an end of file there; it gets SIGTERM when the guard dies, and a kernel SIGKILL when the zygote does
+(``PR_SET_PDEATHSIG``).
 
 Only on Linux; :mod:`workbench.jobs.kernels` is the side that the runner calls.
 """
@@ -17,7 +19,6 @@ Only on Linux; :mod:`workbench.jobs.kernels` is the side that the runner calls.
 from __future__ import annotations
 
 import ctypes
-import faulthandler
 import gc
 import importlib
 import json
@@ -42,7 +43,6 @@ _KERNEL_MODULES = (
     "IPython.core.logger",
     "IPython.core.oinspect",
     "IPython.extensions.storemagic",
-    "ipykernel.debugger",
     "ipykernel.ipkernel",
     "ipykernel.kernelapp",
     "ipykernel.zmqshell",
@@ -61,11 +61,37 @@ def main(argv: list[str]) -> int:
 
     A second descriptor is the line to a writer of pages, which is forked as soon as its own imports are all it needs.
     """
-    control, *lines = (socket.socket(fileno=int(descriptor)) for descriptor in argv)
-    for channel in (control, *lines):
+    channels = [socket.socket(fileno=int(descriptor)) for descriptor in argv]
+    for channel in channels:
         channel.set_inheritable(False)
+    spared, spare = os.pipe()
+    guard = os.getpid()
+    zygote = os.fork()
+    if zygote:
+        for channel in channels:
+            channel.close()
+        os.close(spare)
+        return _guard(zygote, spared)
+    os.close(spared)
+    _die_with_parent(signal.SIGTERM, guard)
+    return _zygote(*channels, spare=spare)
+
+
+def _guard(zygote: int, spared: int) -> int:
+    """Outlive the zygote; what it leaves behind dies, but for the process whose number comes through ``spared``."""
+    _name("wb-guard")
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    _, status = os.waitpid(zygote, 0)
+    _end_orphans({int(number) for number in os.read(spared, _MESSAGE_BYTES).split()})
+    return max(0, os.waitstatus_to_exitcode(status))
+
+
+def _zygote(control: socket.socket, *lines: socket.socket, spare: int) -> int:
+    """Import what is wanted, and fork; in a forked kernel this does not return."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     folder: str = json.loads(control.recv(_MESSAGE_BYTES))["folder"]
     gc.disable()  # of what imports make nothing is garbage: looking for it takes a fifth of their time
+    writers = set()
     try:
         with _ends_with(control, folder):
             _preload_kernel()
@@ -76,19 +102,21 @@ def main(argv: list[str]) -> int:
             return 0
         order = json.loads(message)
         for line in lines:
-            _fork_pages(line, control, order["cache"])
+            writers.add(_fork_pages(line, (control, spare), order["cache"]))
+        os.write(spare, b" ".join(b"%d" % pid for pid in writers))
+        os.close(spare)
         with _ends_with(control, folder):
             _preload(order["preload"], order["calendars"], order["cache"], Path(folder))
     except Exception as error:
         traceback.print_exc()
         control.send(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
         return 1
-    request = _serve(control)
+    request = _Kernels(control, writers).serve()
     control.close()
     if request is None:
         shutil.rmtree(folder, ignore_errors=True)
         return 0
-    _guard(request, Path(folder))
+    _kernel(request)
 
 
 @contextmanager
@@ -116,19 +144,18 @@ def _ends_with(control: socket.socket, folder: str) -> Iterator[None]:
 
 
 def _preload_kernel() -> None:
-    # A kernel in production has no debugger attached, and debugpy costs a tenth of a second.
-    sys.modules["debugpy"] = None  # type: ignore[assignment]  # None makes the import system refuse the name
     for name in _KERNEL_MODULES:
         importlib.import_module(name)
-    del sys.modules["debugpy"]
 
 
-def _fork_pages(line: socket.socket, control: socket.socket, cache: str | None) -> None:
-    """Fork the writer of pages. It outlives this process: it ends when its line does."""
-    if os.fork():
+def _fork_pages(line: socket.socket, others: tuple[socket.socket, int], cache: str | None) -> int:
+    """Fork the writer of pages; its number. It outlives this process: it ends when its line does."""
+    pid = os.fork()
+    if pid:
         line.close()
-        return
-    control.close()
+        return pid
+    others[0].close()
+    os.close(others[1])
     for descriptor in (0, 1, 2):
         os.dup2(line.fileno(), descriptor)
     line.close()
@@ -156,175 +183,145 @@ def _preload(modules: list[str], calendars: list[str], cache: str | None, folder
         for code in calendars:
             calendar(code, None if cache is None else Path(cache))
     # At last, as libraries that are imported in IPython behave otherwise, each in its own way.
-    from workbench.jobs.kernels.app import prepare_shell
+    from workbench.jobs.kernels import app
 
-    prepare_shell(folder)
+    app.prepare(folder)
     gc.collect()
     gc.freeze()  # the shared pages stay shared: no collection in a child touches them
     gc.enable()
 
 
 class _Request:
-    """One kernel to make: its connection and the two sockets towards the runner."""
+    """One kernel to make: its log and the two sockets towards the runner."""
 
     def __init__(self, message: bytes, descriptors: list[int]) -> None:
-        self.connection: dict[str, Any] = json.loads(message)
-        self.guard, self.kernel = (socket.socket(fileno=descriptor) for descriptor in descriptors)
-        for channel in (self.guard, self.kernel):
+        self.log = Path(json.loads(message)["log"])
+        self.guard, self.line = (socket.socket(fileno=descriptor) for descriptor in descriptors)
+        for channel in (self.guard, self.line):
             channel.set_inheritable(False)
 
-    def close(self) -> None:
-        self.guard.close()
-        self.kernel.close()
 
+class _Kernels:
+    """The zygote's kernels, and what it does for them: forks, signals, and an end that leaves nothing.
 
-def _serve(control: socket.socket) -> _Request | None:
-    """Fork a guard per request. Returns its request in a guard, None in the zygote after the runner."""
-    guards: set[int] = set()
-    zygote = os.getpid()
-    while True:
-        message, descriptors, _, _ = socket.recv_fds(control, _MESSAGE_BYTES, 2)
-        if not message:
-            break
-        guards -= {pid for pid in guards if os.waitpid(pid, os.WNOHANG) != (0, 0)}
-        request = _Request(message, descriptors)
+    Parameters
+    ----------
+    control
+        Where the runner asks for kernels, and whose end is the runner's.
+    others
+        Children that are no kernels and are left alone.
+    """
+
+    def __init__(self, control: socket.socket, others: set[int]) -> None:
+        self._control = control
+        self._others = others
+        self._zygote = os.getpid()
+        self._requests: dict[int, _Request] = {}
+        self._listening: dict[socket.socket, int] = {}  # to whom the runner still speaks
+        self._wake, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        signal.set_wakeup_fd(self._wake_write)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+
+    def serve(self) -> _Request | None:
+        """Fork a kernel per request. Returns its request in a kernel, None in the zygote after the runner."""
+        while True:
+            channels: list[Any] = [self._control, self._wake, *self._listening]
+            readable, _, _ = select.select(channels, [], [])
+            for channel in readable:
+                if channel in self._listening:
+                    self._pass_on(channel, self._listening[channel])
+            if self._wake in readable:
+                if signal.SIGTERM in os.read(self._wake, 64):
+                    break
+                for pid in list(self._requests):
+                    if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                        self._bury(pid)
+            if self._control in readable:
+                message, descriptors, _, _ = socket.recv_fds(self._control, _MESSAGE_BYTES, 2)
+                if not message:
+                    break
+                request = _Request(message, descriptors)
+                if self._fork(request):
+                    return request
+        for pid in list(self._requests):
+            self._bury(pid)
+        return None
+
+    def _fork(self, request: _Request) -> bool:
+        """Fork a kernel; true in the kernel."""
         if threading.active_count() > 1:
             raise RuntimeError(f"a preloaded module started threads: {threading.enumerate()}")
         pid = os.fork()
-        if pid == 0:
-            _die_with_parent(signal.SIGTERM, zygote)
-            return request
-        guards.add(pid)
-        request.close()
-    for pid in guards:
-        os.kill(pid, signal.SIGTERM)
-    for pid in guards:
-        os.waitpid(pid, 0)
-    return None
-
-
-def _guard(request: _Request, folder: Path) -> NoReturn:
-    """Fork the kernel and outlive it, so that it and all it started end together."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    _name("wb-guard")
-    wake_read, wake_write = os.pipe()
-    os.set_blocking(wake_write, False)
-    signal.set_wakeup_fd(wake_write)
-    for number in (signal.SIGCHLD, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    guard = os.getpid()
-    pid = os.fork()
-    if pid == 0:
+        if pid:
+            request.line.close()
+            self._requests[pid] = request
+            self._listening[request.guard] = pid
+            if not _tell(request.guard, pid=pid):
+                _signal_group(pid, signal.SIGKILL)
+            return False
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
-        os.close(wake_read)
-        os.close(wake_write)
-        request.guard.close()
         os.setsid()
-        _die_with_parent(signal.SIGKILL, guard)
-        _kernel(request, folder)
-    request.kernel.close()
-    _tell(request.guard, pid=pid)
-    _watch(request.guard, wake_read, pid)
-    status = _bury(pid)
-    _remove_sockets(request.connection)
-    if not _tell(request.guard, exit=status):
-        _remove_files(request.connection)
-    os._exit(0)
+        _die_with_parent(signal.SIGKILL, self._zygote)
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        for descriptor in (self._wake, self._wake_write):
+            os.close(descriptor)
+        for channel in (request.guard, *self._listening):
+            channel.close()
+        return True
+
+    def _pass_on(self, channel: socket.socket, pid: int) -> None:
+        """Pass a signal on to a kernel's process group; kill it when the runner has let go of it."""
+        order = _receive(channel)
+        if not order:
+            del self._listening[channel]
+        _signal_group(pid, json.loads(order)["signal"] if order else signal.SIGKILL)
+
+    def _bury(self, pid: int) -> None:
+        """Kill a kernel and what it leaves behind, and tell the runner its exit code (minus the signal that killed it).
+
+        The group is killed before the kernel is reaped: until then nobody can reuse its number. What had left the
+        group (a daemon of its own session) was below the kernel, and is a child of this process now.
+        """
+        request = self._requests.pop(pid)
+        self._listening.pop(request.guard, None)
+        _signal_group(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        _end_orphans(self._others | self._requests.keys())
+        if not _tell(request.guard, exit=os.waitstatus_to_exitcode(status)):
+            request.log.unlink(missing_ok=True)  # the runner would have read and removed it
+        request.guard.close()
 
 
-def _watch(channel: socket.socket, wake: int, pid: int) -> None:
-    """Pass signals on to the kernel's process group until it exits; kill it when the runner is gone."""
-    while True:
-        readable, _, _ = select.select([channel.fileno(), wake], [], [])
-        if wake in readable:
-            signals = os.read(wake, 64)
-            if signal.SIGTERM in signals:
-                _signal_group(pid, signal.SIGKILL)
-            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-                return
-        if channel.fileno() in readable:
-            order = _receive(channel)
-            _signal_group(pid, json.loads(order)["signal"] if order else signal.SIGKILL)
-            if not order:
-                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-                return
+def _end_orphans(spared: set[int]) -> None:
+    """Kill all children but those, and theirs, which become this process's in turn."""
+    while orphans := _children() - spared:
+        for pid in orphans:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
-def _bury(pid: int) -> int:
-    """Kill what the kernel left behind, and return its exit code (minus the signal that killed it).
-
-    The group is killed before the kernel is reaped: until then nobody can reuse its number. What had left
-    the group (a daemon of its own session) was reparented to this process, its subreaper.
-    """
-    _signal_group(pid, signal.SIGKILL)
-    _, status = os.waitpid(pid, 0)
-    while True:
-        try:
-            if os.waitpid(-1, os.WNOHANG)[0]:
-                continue
-        except ChildProcessError:
-            return os.waitstatus_to_exitcode(status)
+def _children() -> set[int]:
+    """The numbers of this process's children, of those too that are dead and not buried yet."""
+    try:
+        return {int(number) for number in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
+    except FileNotFoundError:  # a kernel of Linux without that file
         import psutil
 
-        for child in psutil.Process().children():
-            child.kill()
-        os.waitpid(-1, 0)
+        return {child.pid for child in psutil.Process().children()}
 
 
-def _kernel(request: _Request, folder: Path) -> NoReturn:
-    """Become an IPython kernel on the given connection, wait for the runner's order, serve one notebook."""
+def _kernel(request: _Request) -> NoReturn:
+    """Become a kernel that waits for the runner's order and serves one notebook."""
+    from workbench.jobs.kernels.app import serve
+
     _name("wb-kernel")
-    connection = request.connection
-    name = Path(connection["ip"]).name
-    _redirect(folder / f"{name}.log")
     _reseed()
     sys.argv = ["workbench-kernel"]
-    app = _application(connection, folder, name)
-    request.kernel.send(b"ready")
-    order = _receive(request.kernel)
-    if not order:
-        os._exit(0)  # the runner is gone or does not need this kernel
-    request.kernel.close()
-    settings = json.loads(order)
-    os.environ.update(settings["env"])
-    os.chdir(settings["cwd"])
-    app.start()
-    from workbench.jobs.kernels.app import end
-
-    end(app)
-
-
-def _application(connection: dict[str, Any], folder: Path, name: str) -> Any:
-    from traitlets.config import Config
-
-    from workbench.jobs.kernels.app import application
-
-    config = Config()
-    config.Session.key = connection["key"].encode()
-    ports = {port: number for port, number in connection.items() if port.endswith("_port")}
-    return application(
-        folder,
-        [],
-        config,
-        connection_file=str(folder / f"{name}.json"),
-        transport=connection["transport"],
-        ip=connection["ip"],
-        parent_handle=1,  # init: no polling thread, death travels by signal
-        **ports,
-    )
-
-
-def _redirect(log: Path) -> None:
-    """No input, and everything the notebook does not capture into the kernel's log."""
-    null = os.open(os.devnull, os.O_RDONLY)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(null, 0)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.close(null)
-    faulthandler.enable(file)  # a crash in C says where; needs a descriptor that nobody captures
+    serve(request.line, request.log)
 
 
 def _reseed() -> None:
@@ -342,7 +339,7 @@ def _signal_group(pid: int, number: int) -> None:
 
 
 def _tell(channel: socket.socket, **message: int) -> bool:
-    """Tell the runner something; False if it does not listen any more. The guard ends all the same."""
+    """Tell the runner something; False if it does not listen any more."""
     try:
         channel.send(json.dumps(message).encode())
     except (BrokenPipeError, ConnectionResetError):
@@ -355,18 +352,6 @@ def _receive(channel: socket.socket) -> bytes:
         return channel.recv(_MESSAGE_BYTES)
     except ConnectionResetError:
         return b""
-
-
-def _remove_sockets(connection: dict[str, Any]) -> None:
-    for name, port in connection.items():
-        if name.endswith("_port"):
-            Path(f"{connection['ip']}-{port}").unlink(missing_ok=True)
-
-
-def _remove_files(connection: dict[str, Any]) -> None:
-    """Remove what the runner would have read and removed."""
-    for suffix in (".log", ".json"):
-        Path(f"{connection['ip']}{suffix}").unlink(missing_ok=True)
 
 
 def _die_with_parent(number: int, parent: int) -> None:

@@ -1,0 +1,98 @@
+"""The kernel's end of the wire. To ipykernel it is a session, so that whatever it sends finds its way."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from itertools import count
+from typing import Any
+
+from jupyter_client.session import Session, json_packer
+
+from workbench.jobs.kernels.wire import pack
+
+
+class WireSession(Session):
+    """Sends on one socket what ipykernel believes to send on several.
+
+    Any thread may send; messages do not mix, and an interruption waits until its message is out.
+    """
+
+    def attach(self, line: socket.socket, hold: Callable[[], AbstractContextManager[object]]) -> None:
+        """Send on ``line`` from now on, each time within ``hold``, which keeps interruptions away."""
+        self._line: socket.socket | None = line
+        self._hold = hold
+        self._process = os.getpid()
+        self._waiting: deque[tuple[bytes, list[int]]] = deque()  # messages, and how much of each has been sent
+        self._lock = threading.RLock()
+        self._numbers = count(1)
+
+    def msg(  # type: ignore[no-untyped-def]  # as ipykernel calls it
+        self, msg_type, content=None, parent=None, header=None, metadata=None
+    ) -> dict[str, Any]:
+        """A message, with no more of a header than somebody reads."""
+        header = header or {"msg_id": f"k{next(self._numbers)}", "msg_type": msg_type}
+        return {
+            "header": header,
+            "msg_id": header["msg_id"],
+            "msg_type": msg_type,
+            "parent_header": (parent or {}).get("header", parent or {}),
+            "content": content or {},
+            "metadata": metadata or {},
+        }
+
+    def send(  # type: ignore[no-untyped-def]  # as ipykernel calls it
+        self,
+        stream,
+        msg_or_type,
+        content=None,
+        parent=None,
+        ident=None,
+        buffers=None,
+        track=False,
+        header=None,
+        metadata=None,
+    ) -> dict[str, Any] | None:
+        """Send a message; from a forked child nothing goes out, as the answers are its parent's."""
+        if isinstance(msg_or_type, dict):
+            message = msg_or_type
+            buffers = buffers or message.get("buffers")
+        else:
+            message = self.msg(msg_or_type, content, parent, header, metadata)
+        if os.getpid() != self._process:
+            return None
+        views = [memoryview(buffer).cast("B") for buffer in buffers or ()]
+        short = {
+            "msg_type": message["msg_type"],
+            "parent": message["parent_header"].get("msg_id"),
+            "at": time.time(),
+            "content": message["content"],
+            "metadata": message["metadata"],
+            "buffers": [view.nbytes for view in views],
+        }
+        self._waiting.append((pack(json_packer(short), views), []))
+        self._drain()
+        return message
+
+    def _drain(self) -> None:
+        """Send what waits, unless this very thread is at it: in a signal's handler, or in a destructor."""
+        if self._lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition asks it
+            return
+        with self._hold(), self._lock:
+            try:
+                while self._line is not None and self._waiting:
+                    message, sent = self._waiting[0]
+                    rest = memoryview(message)[sum(sent) :]
+                    if rest:
+                        # In one step, as somebody's signal handler may raise as soon as ``send`` returns: what it has
+                        # sent is noted by then, and the next message completes this one.
+                        sent.extend(map(self._line.send, (rest,)))
+                    else:
+                        self._waiting.popleft()
+            except (BrokenPipeError, ConnectionResetError):
+                self._line = None  # the runner is gone, and this process soon

@@ -1,0 +1,245 @@
+"""The wire between runner and kernel: whole messages in order, whoever sends them and whatever comes in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.errors import NotebookFailed
+from workbench.jobs.engine import execute
+from workbench.jobs.kernels import KernelPool
+from workbench.jobs.kernels.interrupts import Interrupts
+from workbench.jobs.kernels.session import WireSession
+from workbench.jobs.kernels.wire import Unpacker, pack
+
+Write = Callable[..., Path]
+LARGE = "x" * 3_000_000  # more than any socket holds
+
+_MESSAGES = st.lists(
+    st.tuples(st.dictionaries(st.text(max_size=5), st.text(max_size=20) | st.none()), st.lists(st.binary(max_size=30)))
+)
+
+
+@given(_MESSAGES, st.lists(st.integers(1, 40)))
+def test_messages_come_out_as_they_went_in_whatever_the_pieces(
+    messages: list[tuple[dict[str, Any], list[bytes]]], sizes: list[int]
+) -> None:
+    sent = [{"content": content, "buffers": buffers} for content, buffers in messages]
+    stream = b"".join(
+        pack(
+            json.dumps({**message, "buffers": [len(part) for part in message["buffers"]]}).encode(), message["buffers"]
+        )
+        for message in sent
+    )
+    unpacker, came = Unpacker(), []
+    for size in sizes:
+        came += unpacker.feed(stream[:size])
+        stream = stream[size:]
+    came += unpacker.feed(stream)
+    assert came == sent
+
+
+@pytest.fixture
+def line() -> Iterator[tuple[WireSession, socket.socket]]:
+    near, far = socket.socketpair()
+    session = WireSession()
+    session.attach(near, nullcontext)
+    with near, far:
+        yield session, far
+
+
+def _receive(far: socket.socket, number: int) -> list[dict[str, Any]]:
+    unpacker, came = Unpacker(), []
+    while len(came) < number:
+        data = far.recv(1 << 16)
+        assert data, f"the line ended after {len(came)} of {number} messages"
+        came += unpacker.feed(data)
+    return came
+
+
+def test_messages_of_several_threads_do_not_mix(line: tuple[WireSession, socket.socket]) -> None:
+    session, far = line
+    senders = [
+        threading.Thread(
+            target=lambda n=n: [session.send(None, "stream", {"n": n, "i": i, "text": LARGE}) for i in range(3)]
+        )
+        for n in range(3)
+    ]
+    for sender in senders:
+        sender.start()
+    came = [message["content"] for message in _receive(far, 9)]
+    for sender in senders:
+        sender.join()
+    assert all(content["text"] == LARGE for content in came)
+    for n in range(3):
+        assert [content["i"] for content in came if content["n"] == n] == [0, 1, 2]
+
+
+def test_what_a_signals_handler_says_waits_for_the_message_that_it_met(
+    line: tuple[WireSession, socket.socket],
+) -> None:
+    session, far = line
+    came: list[dict[str, Any]] = []
+
+    def read() -> None:
+        far.recv(1, socket.MSG_PEEK)  # the message has begun, and waits for room
+        os.kill(os.getpid(), signal.SIGUSR1)
+        came.extend(_receive(far, 2))
+
+    reader = threading.Thread(target=read)
+    before = signal.signal(signal.SIGUSR1, lambda *_: session.send(None, "stream", {"text": "handler"}))
+    try:
+        reader.start()
+        session.send(None, "stream", {"text": LARGE})
+        reader.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert [message["content"]["text"] for message in came] == [LARGE, "handler"]
+
+
+def test_an_interruption_waits_until_the_message_is_out(line: tuple[WireSession, socket.socket]) -> None:
+    session, far = line
+    interrupts, came = Interrupts(), []
+    near = session._line
+    assert near is not None
+    session.attach(near, interrupts.held)
+
+    def read() -> None:
+        far.recv(1, socket.MSG_PEEK)
+        os.kill(os.getpid(), signal.SIGINT)
+        came.extend(_receive(far, 1))
+
+    reader = threading.Thread(target=read)
+    before = signal.signal(signal.SIGINT, interrupts.handle)
+    try:
+        reader.start()
+        with pytest.raises(KeyboardInterrupt), interrupts:
+            session.send(None, "stream", {"text": LARGE})
+        reader.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [message["content"]["text"] for message in came] == [LARGE]
+
+
+def test_a_handler_that_raises_leaves_a_message_that_the_next_one_completes(
+    line: tuple[WireSession, socket.socket],
+) -> None:
+    session, far = line
+    came: list[dict[str, Any]] = []
+    raised = threading.Event()
+
+    def read() -> None:
+        far.recv(1, socket.MSG_PEEK)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        raised.wait()
+        came.extend(_receive(far, 2))
+
+    def complain(*_: object) -> None:
+        raise ZeroDivisionError
+
+    reader = threading.Thread(target=read)
+    before = signal.signal(signal.SIGUSR1, complain)
+    try:
+        reader.start()
+        with pytest.raises(ZeroDivisionError):
+            session.send(None, "stream", {"text": LARGE})
+        raised.set()
+        session.send(None, "stream", {"text": "next"})
+        reader.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert [message["content"]["text"] for message in came] == [LARGE, "next"]
+
+
+def test_a_runner_that_is_gone_stops_nobody(line: tuple[WireSession, socket.socket]) -> None:
+    session, far = line
+    far.close()
+    session.send(None, "stream", {"text": LARGE})
+    session.send(None, "stream", {"text": "next"})
+    assert session._line is None
+
+
+# ---- what notebooks and libraries expect of a kernel -------------------------------------------------
+
+# What runs, and what of its outputs is looked at: the text of streams and results, or the types of a display.
+_EXPECTED = {
+    "a plot": (
+        "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 2]);",
+        [["image/png", "text/plain"]],
+    ),
+    "a widget": (
+        "import ipywidgets\nipywidgets.IntSlider()",
+        [["application/vnd.jupyter.widget-view+json", "text/plain"]],
+    ),
+    "what a widget captures": (
+        "import ipywidgets\nout = ipywidgets.Output()\ndisplay(out)\nwith out: print('captured')",
+        [["application/vnd.jupyter.widget-view+json", "text/plain"]],
+    ),
+    "the notebook's signs": (
+        "shell = get_ipython()\nprint(type(shell).__name__, 'IPKernelApp' in shell.config, shell.kernel is not None)",
+        ["ZMQInteractiveShell True True\n"],
+    ),
+    "a wide frame": (
+        "import pandas as pd\nprint(pd.get_option('display.max_columns'))",
+        ["20\n"],
+    ),
+    "a display that changes": ("h = display('first', display_id=True); h.update('second')", [["text/plain"]]),
+    "an output that is cleared": (
+        "from IPython.display import clear_output\nprint('gone'); clear_output(); print('kept')",
+        ["kept\n"],
+    ),
+    "a child at the descriptor": ("import subprocess\nsubprocess.run(['echo', 'child']);", ["child\n"]),
+    "a child at Python's stream": (
+        "import subprocess, sys\nsubprocess.run(['echo', 'child'], stdout=sys.stdout);",
+        ["child\n"],
+    ),
+    "a forked child": (
+        "import multiprocessing\np = multiprocessing.get_context('fork').Process(target=print, args=('forked',))\n"
+        "p.start(); p.join()",
+        ["forked\n"],
+    ),
+    "a thread of an earlier cell": ("later.set(); speaker.join()", ["from the thread\n"]),
+    "a task of an earlier cell": ("await task", ["from the task\n"]),
+    "a question": ("input('?')", NotebookFailed),
+    "a closed descriptor": ("import os\nos.close(1)\nprint('python')", ["python\n"]),
+}
+_BEFORE = (
+    "import asyncio, threading\nlater = threading.Event()\n"
+    "speaker = threading.Thread(target=lambda: (later.wait(), print('from the thread')), daemon=True)\n"
+    "speaker.start()\n"
+    "async def speak():\n    await asyncio.sleep(0.01)\n    print('from the task')\n"
+    "task = asyncio.create_task(speak())"
+)
+
+
+@pytest.fixture(scope="module")
+def bare() -> Iterator[KernelPool]:
+    with KernelPool(preload=("pandas",), calendars=()) as kernels:
+        yield kernels
+
+
+@pytest.mark.parametrize("name", _EXPECTED)
+def test_a_notebook_finds_what_it_expects_of_jupyter(
+    name: str, bare: KernelPool, notebook: Write, tmp_path: Path
+) -> None:
+    source, expected = _EXPECTED[name]
+    output = tmp_path / "out.ipynb"
+    file = notebook(_BEFORE, source, "later.set(); speaker.join(); await task")
+    if expected is NotebookFailed:
+        with pytest.raises(NotebookFailed):
+            execute(file, output, {}, pool=bare)
+        return
+    execute(file, output, {}, pool=bare)
+    outputs = json.loads(output.read_text())["cells"][2]["outputs"]
+    assert [sorted(out["data"]) if "data" in out else "".join(out["text"]) for out in outputs] == expected

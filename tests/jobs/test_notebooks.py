@@ -13,7 +13,7 @@ from nbconvert.exporters import HTMLExporter
 
 from workbench.errors import JobError
 from workbench.jobs.engine import execute
-from workbench.jobs.notebooks import prepare, to_html
+from workbench.jobs.notebooks import _exporter, prepare, to_html
 
 
 def test_a_page_shows_what_the_notebook_shows_and_loads_nothing(pool, fixtures, tmp_path):
@@ -84,4 +84,6 @@ def test_a_page_is_what_nbconvert_makes_of_the_notebook(tmp_path, html):
     for _ in range(2):  # the second one remembers the first
         page = to_html(tmp_path / "a.ipynb").read_text(encoding="utf-8")
         assert str(BeautifulSoup(page, features="html.parser")) == expected
+        cleaned = _exporter().environment.filters["clean_html"].cache_info()
+    assert cleaned.hits >= 3  # title and sources of the second page
     assert expected.count('tabindex="0"') >= 5

@@ -130,6 +130,7 @@ def test_a_schedule_is_a_moment_of_the_session(load, schedule):
         ("[parameters]", 'mised = "skip"\n[parameters]', 5, "unknown key 'mised', did you mean missed?"),
         ("[parameters]", 'after = "other"\n[parameters]', 5, "after: a pipeline that waits for others needs a"),
         ("[parameters]", "jitter_s = -1\n[parameters]", 5, "jitter_s: input should be greater than or equal to 0"),
+        ("[parameters]", "overlap = true\n[parameters]", 5, "overlap: needs a first and a last step, and neither may"),
         ("[parameters]", 'enabled = "no"\n[parameters]', 5, "enabled: input should be a valid boolean"),
         ("[parameters]", "timeout_s = 0\n[parameters]", 5, "timeout_s: input should be greater than 0"),
         ("timeout_s = 300", "retries = 1.5", 19, "steps.2.retries: input should be a valid integer"),

@@ -259,13 +259,13 @@ def test_another_notebook_of_the_same_name_is_not_taken_for_the_one_that_ran(
         runner.run(asked("two"))
 
 
-def each_of(home: Path, account: str, code: str = "session") -> list[RunRequest]:
+def each_of(home: Path, account: str, code: str = "session", *, overlap: bool = False) -> list[RunRequest]:
     """Requests for four sessions of a pipeline of two looks: a first, and one that runs ``code``."""
     made = json.loads((home / "pipelines" / "look.ipynb").read_text())
     made["cells"][-1]["source"] = code
     (home / "pipelines" / "then.ipynb").write_text(json.dumps(made))
     (home / "pipelines" / "each.toml").write_text(
-        'description = "x"\n[[steps]]\nname = "look"\nnotebook = "look.ipynb"\n'
+        f'description = "x"\noverlap = {str(overlap).lower()}\n[[steps]]\nname = "look"\nnotebook = "look.ipynb"\n'
         '[[steps]]\nname = "then"\nnotebook = "then.ipynb"\n'
     )
     days = [date(2013, 2, day) for day in (20, 21, 22, 25)]
@@ -300,6 +300,86 @@ def test_a_session_that_fails_ends_the_row_and_leaves_no_kernel(
     assert not [thread for thread in threading.enumerate() if thread.name == "notebook"]
     ran = {run.key.session: run.state for run in RunJournal(workbench.journal).runs(account="stops")}
     assert ran == {requests[0].session: RunState.SUCCEEDED, requests[1].session: RunState.FAILED}
+
+
+# Ends when the first step of the session after has run: that it ends shows that the two ran beside each other.
+MEET = """
+import sqlite3, time
+journal = sqlite3.connect(JOURNAL)
+cells = "SELECT count(*) FROM cells JOIN runs USING (run_id) WHERE account = 'meet' AND step = ? AND session > ? AND "
+ran, begun = cells + "cells.state = 'ok'", cells + "cells.state <> 'pending'"
+while str(session) != "2013-02-25" and not journal.execute(ran, ("look", str(session))).fetchone()[0]:
+    time.sleep(0.05)
+assert not journal.execute(begun, ("then", str(session))).fetchone()[0], "a later session has gone on"
+"""
+
+
+def test_an_overlapping_pipeline_begins_the_next_session_beside_the_last_step_and_goes_no_further(
+    runner: Runner, workbench: Workbench, home: Path
+) -> None:
+    code = MEET.replace("JOURNAL", repr(str(workbench.settings.journal_file)))
+    requests = each_of(home, "meet", code, overlap=True)
+    seen: list[dict[str, RunState]] = []
+    for outcome in runner.run_each(requests):
+        assert outcome.run.state is RunState.SUCCEEDED
+        seen.append({str(run.key.session): run.state for run in RunJournal(workbench.journal).runs(account="meet")})
+    first, *_, last = seen
+    assert first == {"2013-02-20": RunState.SUCCEEDED, "2013-02-21": RunState.RUNNING}
+    assert last == {str(request.session): RunState.SUCCEEDED for request in requests}
+    for run in RunJournal(workbench.journal).runs(account="meet"):
+        assert set(steps_of(workbench, run.run_id).values()) == {"ok"}
+        record = json.loads((home / run.folder / "run.json").read_text())
+        assert record["state"] == "succeeded"
+
+
+@pytest.mark.parametrize("how", ["fails", "is left"])
+def test_what_has_begun_is_cancelled_if_the_session_before_does_not_end_well_and_runs_the_next_time(
+    runner: Runner, workbench: Workbench, home: Path, how: str
+) -> None:
+    account = f"begun-{how.replace(' ', '-')}"
+    flag = home / account
+    fail = f"from pathlib import Path\nassert Path({str(flag)!r}).exists() or str(session) != '2013-02-21', 'not yet'"
+    requests = each_of(home, account, fail if how == "fails" else "session", overlap=True)
+    row = runner.run_each(requests)
+    assert next(row).run.state is RunState.SUCCEEDED
+    if how == "fails":
+        with pytest.raises(NotebookFailed, match="not yet"):
+            next(row)
+        victim, states = requests[2], [RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED]
+    else:
+        row.close()
+        victim, states = requests[1], [RunState.SUCCEEDED, RunState.CANCELLED]
+    assert not [thread for thread in threading.enumerate() if thread.name in {"notebook", "pulse"}]
+    ran = RunJournal(workbench.journal).runs(account=account)
+    assert [run.state for run in ran] == states
+    assert ran[-1].key.session == victim.session
+    assert (ran[-1].exit_code, ran[-1].reason) == (143, "cancelled: the run before it did not succeed")
+    assert "running" not in steps_of(workbench, ran[-1].run_id).values()
+    flag.touch()
+    outcomes = list(runner.run_each(requests))
+    assert all(outcome.run.state is RunState.SUCCEEDED for outcome in outcomes)
+    assert outcomes[requests.index(victim)].resumed
+
+
+def test_a_first_step_that_fails_beside_the_session_before_fails_in_its_turn(
+    runner: Runner, workbench: Workbench, home: Path
+) -> None:
+    requests = each_of(home, "early", "import time; time.sleep(0.3)", overlap=True)
+    look = home / "pipelines" / "look.ipynb"
+    before = look.read_text()
+    made = json.loads(before)
+    made["cells"][-1]["source"] = "assert str(session) != '2013-02-21', 'not on this day'"
+    look.write_text(json.dumps(made))
+    try:
+        row = runner.run_each(requests)
+        assert next(row).run.state is RunState.SUCCEEDED
+        with pytest.raises(NotebookFailed, match="not on this day"):
+            next(row)
+    finally:
+        look.write_text(before)
+    ran = RunJournal(workbench.journal).runs(account="early")
+    assert [run.state for run in ran] == [RunState.SUCCEEDED, RunState.FAILED]
+    assert steps_of(workbench, ran[1].run_id) == {"look": "error", "then": "not_run"}
 
 
 def test_sessions_that_have_run_are_reported_and_the_rest_is_run(

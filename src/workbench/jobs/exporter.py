@@ -32,8 +32,6 @@ class PageExporter(HTMLExporter):
     def __init__(self, **traits: Any) -> None:
         super().__init__(template_name="lab", **traits)
         self.optimistic_validation = True  # once after all preprocessors, not after each of a dozen
-        # The pages of a replay's sessions show the same code and the same text.
-        self.register_filter("clean_html", lru_cache(_KEPT)(clean_html))
         highlight = Highlight2HTML(pygments_lexer="ipython3", parent=self)
 
         @lru_cache(_KEPT)
@@ -44,7 +42,9 @@ class PageExporter(HTMLExporter):
         def highlight_code(source: str, language: str | None = None, metadata: Mapping[str, Any] | None = None) -> str:
             return highlighted(source, language, (metadata or {}).get("magics_language"))
 
-        self.filters = {"highlight_code": highlight_code}
+        # The pages of a replay's sessions show the same code and the same text. Of the filters that are registered one
+        # by one, setting this forgets all.
+        self.filters = {"highlight_code": highlight_code, "clean_html": lru_cache(_KEPT)(clean_html)}
 
     def from_notebook_node(  # type: ignore[override]  # as its own base class does
         self, nb: NotebookNode, resources: dict[str, Any] | None = None, **options: Any

@@ -247,9 +247,9 @@ def _comments(source: str) -> dict[int, str]:
 
 
 def read_cells(notebook: Path) -> list[dict[str, Any]]:
-    """The cells of a notebook file, without the cost of nbformat."""
+    """The cells of a notebook file, without the cost of nbformat. They are everybody's: do not change them."""
     try:
-        content = json.loads(notebook.read_text(encoding="utf-8"))
+        content = _parsed(notebook.read_text(encoding="utf-8"))
     except OSError as error:
         raise ParameterError(f"{notebook}: cannot be read: {error.strerror}") from error
     except ValueError as error:
@@ -258,6 +258,12 @@ def read_cells(notebook: Path) -> list[dict[str, Any]]:
         raise ParameterError(f"{notebook}: not a notebook of format 4", hint="open it in JupyterLab and save it")
     cells = content.get("cells", [])
     return cells if isinstance(cells, list) else []
+
+
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> Any:
+    """The same text says the same: a replay asks a dozen times for every session."""
+    return json.loads(text)
 
 
 def source_of(cell: Mapping[str, Any]) -> str:

@@ -118,7 +118,8 @@ class Pipeline(_Model):
     ``strategies`` holds, by name, the parameters of each strategy that the pipeline may be told to use. Of the
     schedule, ``missed`` says what becomes of a moment that nobody was there for, ``after`` which pipelines must have
     succeeded for the session first, and ``jitter_s`` how much later than its moment a run may be started, so that not
-    everything starts at once. ``timeout_s`` is for the whole run.
+    everything starts at once. ``timeout_s`` is for the whole run. ``overlap`` lets, in a replay, the first step of a
+    session run beside the last step of the session before; neither may order.
     """
 
     name: Annotated[str, AfterValidator(_check_name)]
@@ -131,6 +132,7 @@ class Pipeline(_Model):
     jitter_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False, strict=True)] = 0.0
     timeout_s: Seconds | None = None
     enabled: Annotated[bool, Field(strict=True)] = True
+    overlap: Annotated[bool, Field(strict=True)] = False
     parameters: Annotated[dict[str, object], AfterValidator(_check_parameters)] = {}
     strategies: dict[str, dict[str, object]] = {}
     quality: Quality = Quality()
@@ -249,6 +251,9 @@ def _check_timing(pipeline: Pipeline, text: str) -> None:
             f"run_once would trade late, however late it is: {names} places orders",
             'say skip, or until when: missed = "run_until 30min"',
         )
+    ends = pipeline.steps[0], pipeline.steps[-1]
+    if pipeline.overlap and (ends[0] is ends[1] or any(step.orders for step in ends)):
+        raise refuse("overlap", "needs a first and a last step, and neither may order")
     if pipeline.after and pipeline.policy == SKIP:
         raise refuse("after", "a pipeline that waits for others needs a deadline", 'such as missed = "run_until 30min"')
     names_there = [name for name in pipeline_names(pipeline.file.parent) if name != pipeline.name]

@@ -66,14 +66,26 @@ class Pulse:
         self._thread = threading.Thread(target=self._work, name="pulse", daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.end()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        """Write the last of it and stop; nothing happens if it has not started, or has ended."""
         self._end.set()
-        self._thread.join()
+        if self.has_started:
+            self._thread.join()
+
+    @property
+    def has_started(self) -> bool:
+        return self._thread.ident is not None
 
     def step(self, name: str, *, orders: bool) -> None:
         """A step begins; while one that may order runs, a halt of its account stops the run."""

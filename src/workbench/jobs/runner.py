@@ -94,6 +94,7 @@ class Prepared:
     provenance: Mapping[str, Any]
     repeats: bool  # as often as somebody likes, each time as a new run: a notebook that places no orders
     steps: Steps | None = None  # whose first stands by
+    claim: Claim | None = None  # of a run whose first step has begun
 
 
 class Runner:
@@ -143,6 +144,9 @@ class Runner:
     def run_each(self, requests: Sequence[RunRequest]) -> Iterator[RunOutcome]:
         """Run one after the other; the first notebook of each gets ready while the last one of the run before runs.
 
+        It begins meanwhile, too, if its pipeline says that it may (``overlap``); no other step does. If the run before
+        then fails, it is recorded as cancelled.
+
         Raises
         ------
         WorkbenchError
@@ -157,11 +161,13 @@ class Runner:
                     self._runs.reap()
                     prepared = self.prepare(request)
 
-                def stage(following: RunRequest | None = following) -> None:
+                def stage(after: RunRequest | None = following, overlap: bool = prepared.pipeline.overlap) -> None:
                     nonlocal ready
-                    ready = None if following is None else self._ahead(following)
+                    ready = None if after is None else self._ahead(after)
+                    if ready is not None and overlap:
+                        ready = self._begun(ready)
 
-                yield self.start(prepared, when_last_begins=stage)
+                yield self.start(prepared, stage)
         finally:
             if ready is not None:
                 self.dismiss(ready)
@@ -231,9 +237,13 @@ class Runner:
         return replace(prepared, provenance=facts, steps=steps)
 
     def dismiss(self, prepared: Prepared) -> None:
-        """Let go of what stands by."""
+        """Let go of what stands by; what has begun is recorded as cancelled."""
         if prepared.steps is not None:
             prepared.steps.dismiss()
+        if prepared.claim is not None and prepared.claim.mine:
+            run = prepared.claim.run
+            self._record_failure(run, RunCancelled("cancelled: the run before it did not succeed"))
+            self._seal(run, self._host.settings.home / run.folder)
 
     def _ahead(self, request: RunRequest) -> Prepared | None:
         """Get a request ready while another runs; None if that is not possible, which is told in its turn."""
@@ -244,6 +254,23 @@ class Runner:
             return self.stand_by(prepared)
         except WorkbenchError:
             return None
+
+    def _begun(self, prepared: Prepared) -> Prepared | None:
+        """Claim a run that stands by, and let its first step begin; None if that is not possible."""
+        if prepared.steps is None or prepared.claim is not None:
+            return prepared
+        try:
+            prepared, claim = self._claim(prepared)
+        except BaseException as error:
+            self.dismiss(prepared)
+            if isinstance(error, WorkbenchError):  # it is told in its turn
+                return None
+            raise
+        if prepared.steps is None or not claim.mine or claim.resumed:  # somebody has been at it in between
+            self.dismiss(prepared)
+            return replace(prepared, steps=None, claim=claim)
+        prepared.steps.begin()
+        return replace(prepared, claim=claim)
 
     def start(self, prepared: Prepared, when_last_begins: Callable[[], None] = _nothing) -> RunOutcome:
         """Claim and run what was prepared; ``when_last_begins`` is called when the last of its notebooks has begun.
@@ -258,13 +285,15 @@ class Runner:
         try:
             if self._cancel.is_set() and prepared.steps is None:
                 raise RunCancelled("cancelled before the run began")
-            prepared, claim = self._claim(prepared)
+            claim = prepared.claim
+            if claim is None:
+                prepared, claim = self._claim(prepared)
             self._require_same_notebook(prepared, claim)
         except BaseException:
             self.dismiss(prepared)
             raise
         if prepared.steps is not None and (not claim.mine or claim.resumed):
-            self.dismiss(prepared)
+            prepared.steps.dismiss()
             prepared = replace(prepared, steps=None)
         if not claim.mine:
             asked = json.loads(json.dumps(blotted(prepared.binding.record()), default=str))
@@ -435,7 +464,8 @@ class Runner:
             steps.execute(when_last_begins)
             self._runs.set_state(run.run_id, RunState.SUCCEEDED, exit_code=0, attempt=run.attempt)
         except BaseException as error:
-            self.dismiss(prepared)
+            if prepared.steps is not None:
+                prepared.steps.dismiss()
             self._record_failure(run, error)
             raise
         finally:
@@ -458,8 +488,9 @@ class Runner:
         ended = self._runs.run(run.run_id)
         if ended is None or ended.attempt != run.attempt:
             return  # another process goes on with it
+        cells = self._runs.cells(run.run_id, run.attempt)
         steps = [
-            {**asdict(step), "cells": [asdict(c) for c in self._runs.cells(run.run_id, run.attempt).get(step.name, [])]}
+            {**asdict(step), "cells": [asdict(cell) for cell in cells.get(step.name, [])]}
             for step in self._runs.steps(run.run_id)
         ]
         write_record(folder, {**asdict(ended), "steps": steps})

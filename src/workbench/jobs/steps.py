@@ -105,6 +105,8 @@ class Steps:
         self._staged: dict[str, StagedNotebook] = {}
         self._opened: GatewayThread | None = None  # of the first step, if it stands by
         self._claimed_running = False
+        self._begun = False  # whether the notebook that stands by has been let go
+        self._is_shown = False  # whether it is this run that the watcher is told of
         self._when_last_begins: Callable[[], None] | None = None
 
     def execute(self, when_last_begins: Callable[[], None]) -> None:
@@ -115,19 +117,33 @@ class Steps:
         WorkbenchError
             Of the step that failed; the later ones have not run.
         """
-        self._started = self._host.clock.monotonic()
         self._when_last_begins = when_last_begins
-        with self._pulse as pulse:
-            try:
-                done = {s.name for s in self._runs.steps(self._run.run_id) if s.state is StepState.OK}
-                waiting = [step for step in self._pipeline.steps if step.name not in done]
-                for step, following in zip(waiting, [*waiting[1:], None], strict=True):
-                    self._watcher.step(self._run, step, self._number(step), len(self._pipeline.steps))
-                    self._with_retries(step, following)
-            finally:
-                self.dismiss()
-        if pulse.failure is not None:
-            raise pulse.failure
+        self._is_shown = True
+        if not self._pulse.has_started:
+            self._start()
+        try:
+            done = {s.name for s in self._runs.steps(self._run.run_id) if s.state is StepState.OK}
+            waiting = [step for step in self._pipeline.steps if step.name not in done]
+            for step, following in zip(waiting, [*waiting[1:], None], strict=True):
+                self._watcher.step(self._run, step, self._number(step), len(self._pipeline.steps))
+                self._with_retries(step, following)
+        finally:
+            self.dismiss()
+        if self._pulse.failure is not None:
+            raise self._pulse.failure
+
+    def begin(self) -> None:
+        """Let the first step, which stands by and is claimed, begin; :meth:`execute` goes on from there."""
+        first = self._pipeline.steps[0]
+        self._start()
+        self._pulse.step(first.name, orders=False)
+        staged = self._staged[first.name]
+        self._begun = not staged.is_over  # or its kernel has died while it waited
+        staged.begin()
+
+    def _start(self) -> None:
+        self._started = self._host.clock.monotonic()
+        self._pulse.start()
 
     def stand_by(self) -> int | None:
         """Get the first step ready for its moment: account open, kernel connected, notebook read. No cell has run.
@@ -153,13 +169,14 @@ class Steps:
         return snapshot
 
     def dismiss(self) -> None:
-        """Let go of what stands by and has not run."""
+        """Let go of what stands by or has begun, and end the pulse."""
         opened, self._opened = self._opened, None
         waiting, self._staged = self._staged, {}
         for staged in waiting.values():
             staged.dismiss()
         if opened is not None:
             opened.stop()
+        self._pulse.end()
 
     # ---- one step --------------------------------------------------------------------------------
 
@@ -227,7 +244,8 @@ class Steps:
     def _notebook(self, step: Step, following: Step | None) -> None:
         """Run a step's notebook, and have the next one get ready meanwhile."""
         staged = self._staged.pop(step.name, None)
-        if staged is None or staged.is_over:  # its kernel died while it waited; nothing of it has run
+        begun, self._begun = self._begun, False
+        if staged is None or (staged.is_over and not begun):  # its kernel died while it waited; nothing of it has run
             staged = self._stage(step, ahead=False)
         try:
             staged.begin()
@@ -235,7 +253,8 @@ class Steps:
                 with suppress(WorkbenchError):  # it is told when that step's turn has come
                     self._stage(following, ahead=True)
             elif following is None and self._when_last_begins is not None:
-                self._when_last_begins()
+                tell, self._when_last_begins = self._when_last_begins, None  # once, however often it is tried
+                tell()
         finally:
             staged.finish()
 
@@ -275,7 +294,8 @@ class Steps:
 
         def on_cell(progress: CellProgress) -> None:
             note(progress)
-            self._watcher.cell(progress)
+            if self._is_shown:
+                self._watcher.cell(progress)
 
         return on_cell
 

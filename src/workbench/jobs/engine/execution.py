@@ -70,7 +70,6 @@ class _Execution:
             self._record.start()
             if self._job.gate is None:
                 await self._unless_stopped(self._start())
-                await self._unless_stopped(self._connect())
             for index in range(len(self._nb.cells)):
                 await self._cell(index)
             self._over = True
@@ -95,7 +94,6 @@ class _Execution:
         """Get the kernel ready, and wait at the gate. What goes wrong before it leaves nothing behind."""
         try:
             await self._unless_stopped(self._start())
-            await self._unless_stopped(self._connect())
             if self._job.ahead:
                 async with self._start_limit():
                     await self._unless_stopped(self._client.silently(self._job.ahead))
@@ -119,16 +117,10 @@ class _Execution:
         async with self._start_limit():
             await self._manager.start_kernel(env=dict(self._job.env), cwd=str(self._job.cwd))
         self._death = asyncio.create_task(self._manager.exited())
-
-    async def _connect(self) -> None:
-        """Listen to the kernel, and wait until it has answered."""
+        self._nb.metadata["language_info"] = self._manager.language_info
         line = self._manager.client()
         line.start_channels()
-        line.kernel_info()
-        async with self._start_limit():
-            info = await line.get_shell_msg()
         self._client.connect(line)
-        self._nb.metadata["language_info"] = info["content"]["language_info"]
 
     async def _close(self) -> None:
         """Ask the kernel how the notebook went as a whole. Without its answer nothing has succeeded."""

@@ -160,6 +160,8 @@ def prepare(folder: Path) -> None:
     if "pandas" in sys.modules:
         # Imported before there was a shell, it has taken this process for a terminal, and fits frames to its width.
         sys.modules["pandas"].set_option("display.max_columns", 20)
+    assert shell.display_formatter is not None
+    shell.display_formatter.format(None)  # makes IPython's dozen of formatters, for all kernels at once
 
 
 def serve(line: socket.socket, log: Path) -> NoReturn:
@@ -194,7 +196,7 @@ async def _serve(line: socket.socket, log: int) -> None:
 
     loop = asyncio.get_running_loop()
     loop.add_reader(line, read)
-    line.sendall(encode({"msg_type": "ready"}))
+    line.sendall(encode({"msg_type": "ready", "language_info": kernel.language_info}))
     order = await requests.get()
     if order is None:
         os._exit(0)  # the runner is gone or does not need this kernel

@@ -28,6 +28,7 @@ class PoolKernelManager:
         self._pool = pool
         self._kernel: ForkedKernel | PlainKernel | None = None
         self._client: PoolKernelClient | None = None
+        self.language_info: dict[str, Any] = {}  # what a notebook is told of its kernel, once it has started
 
     @property
     def has_kernel(self) -> bool:
@@ -69,7 +70,8 @@ class PoolKernelManager:
                     data = b""
                 if not data:
                     raise JobError(f"no kernel: {kernel.why_failed()}")
-                if list(unpacker.feed(data)):  # it is ready
+                if ready := list(unpacker.feed(data)):
+                    self.language_info = ready[0]["language_info"]
                     break
             order = {"msg_type": "begin", "env": dict(env or {}), "cwd": cwd or os.getcwd()}
             await loop.sock_sendall(kernel.line, encode(order))

@@ -220,6 +220,15 @@ def test_an_interruption_before_the_first_line_of_a_cell_stops_the_cell(pool, no
     assert _statuses(tmp_path / "out.ipynb") == ["completed", "failed"]
 
 
+def test_a_kernel_that_cannot_answer_fails_the_cell(pool, notebook, tmp_path):
+    break_it = (
+        "kernel = get_ipython().kernel\ndef finish(*_): raise RuntimeError('broken')\nkernel.finish_metadata = finish"
+    )
+    with pytest.raises(NotebookFailed, match=r"cell \[1\]: RuntimeError: broken"):
+        execute(notebook(break_it), tmp_path / "out.ipynb", {}, pool=pool)
+    assert "RuntimeError: broken" in (tmp_path / "out.kernel.log").read_text()
+
+
 def test_an_interruption_after_the_last_line_of_a_cell_is_for_no_other(pool, notebook, tmp_path):
     late = "get_ipython().events.register('post_run_cell', lambda result: signal.raise_signal(signal.SIGINT))"
     execute(notebook(f"import signal\n{late}", "1 + 1"), tmp_path / "out.ipynb", {}, pool=pool)

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from workbench.errors import KernelDied
+from workbench.errors import JobError, KernelDied
 from workbench.jobs.engine import execute, imports_without, warm_up
 from workbench.jobs.kernels import KernelPool, kernel_environment
 
@@ -83,6 +83,19 @@ def test_sigkill_of_the_helper_is_a_dead_kernel_and_leaves_nothing(victim, fixtu
     if victim == "guard":  # which is what the pool waits for
         wait_for(lambda: not any(is_alive(pid) for pid in family))
     assert not [pid for pid in family if is_alive(pid)]
+
+
+def test_a_machine_that_takes_no_more_processes_is_an_error_of_one_kernel(fixtures, tmp_path, monkeypatch):
+    (tmp_path / "full.py").write_text(
+        "import os\nfork, asked = os.fork, []\ndef limited():\n    asked.append(1)\n"
+        "    if len(asked) == 1: raise BlockingIOError(11, 'Resource temporarily unavailable')\n    return fork()\n"
+        "os.fork = limited\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with KernelPool(preload=("full",), calendars=()) as pool:
+        with pytest.raises(JobError, match=r"^no kernel: it failed while starting: .*temporarily unavailable"):
+            execute(fixtures / "no_tag.ipynb", tmp_path / "out.ipynb", {}, pool=pool)
+        execute(fixtures / "no_tag.ipynb", tmp_path / "out.ipynb", {}, pool=pool)
 
 
 def test_closing_a_pool_leaves_no_process_and_no_file(wait_for, is_alive):

@@ -92,8 +92,11 @@ class Kernel(IPythonKernel):
                 self.log.warning("unknown request %r", message["msg_type"])
             elif inspect.isawaitable(answer := handler(None, [], message)):
                 await answer
-        except (Exception, KeyboardInterrupt):
+        except (Exception, KeyboardInterrupt) as error:
             self.log.exception("%s failed", message["msg_type"])
+            if message["msg_type"] == "execute_request":  # nobody has answered, or the runner takes the first answer
+                told = {"status": "error", "ename": type(error).__name__, "evalue": str(error), "traceback": []}
+                self._wire.send(None, "execute_reply", told, message)
         finally:
             signal.signal(signal.SIGINT, before)
         sys.stdout.flush()

@@ -200,6 +200,10 @@ class _Request:
         for channel in (self.guard, self.line):
             channel.set_inheritable(False)
 
+    def close(self) -> None:
+        self.guard.close()
+        self.line.close()
+
 
 class _Kernels:
     """The zygote's kernels, and what it does for them: forks, signals, and an end that leaves nothing.
@@ -253,7 +257,12 @@ class _Kernels:
         """Fork a kernel; true in the kernel."""
         if threading.active_count() > 1:
             raise RuntimeError(f"a preloaded module started threads: {threading.enumerate()}")
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # this machine is full: that one kernel is not there, which its log says
+            request.log.write_text(f"{error}\n")
+            request.close()
+            return False
         if pid:
             request.line.close()
             self._requests[pid] = request

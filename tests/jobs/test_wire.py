@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -210,7 +211,33 @@ _EXPECTED = {
         ["forked\n"],
     ),
     "a thread of an earlier cell": ("later.set(); speaker.join()", ["from the thread\n"]),
-    "a task of an earlier cell": ("await task", ["from the task\n"]),
+    "a task of an earlier cell": ("gate.set(); await task", ["from the task\n"]),
+    "a name that is no text": ("print('\\udc80x')", ["\ufffdx\n"]),
+    "half a character": ("print('\\ud800x')", ["?x\n"]),
+    "a stream of the notebook's own": ("import io, sys\nprint('first'); sys.stdout = io.StringIO()", ["first\n"]),
+    "no stream": ("import sys\nprint('first'); sys.stdout = None", ["first\n"]),
+    "no tasks": ("for each in asyncio.all_tasks() - {task}: each.cancel()\nprint('here')", ["here\n"]),
+    "a child that comes to the cell's end": (
+        "import os\nchild = os.fork()\nif child: print(os.waitpid(child, 0)[1])",
+        ["0\n"],
+    ),
+    "a handler that prints while a display changes": (
+        "import signal\nshown = display('0', display_id=True)\n"
+        "signal.signal(signal.SIGALRM, lambda *_: print('.', end='', flush=True))\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)\n"
+        "for n in range(3000): shown.update(str(n))\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0);",
+        [["text/plain"], None],
+    ),
+    "a handler that raises in a print": (
+        "import signal\ndone = []\ndef ring(*_): raise TimeoutError\nsignal.signal(signal.SIGALRM, ring)\n"
+        "for n in range(500):\n"
+        "    try:\n"
+        "        signal.setitimer(signal.ITIMER_REAL, 0.0005)\n"
+        "        while True: print(f'<{len(done)}>', flush=True); done.append(1)\n"
+        "    except TimeoutError: pass\n",
+        [None],
+    ),
     "a question": ("input('?')", NotebookFailed),
     "a closed descriptor": ("import os\nos.close(1)\nprint('python')", ["python\n"]),
 }
@@ -218,7 +245,7 @@ _BEFORE = (
     "import asyncio, threading\nlater = threading.Event()\n"
     "speaker = threading.Thread(target=lambda: (later.wait(), print('from the thread')), daemon=True)\n"
     "speaker.start()\n"
-    "async def speak():\n    await asyncio.sleep(0.01)\n    print('from the task')\n"
+    "gate = asyncio.Event()\nasync def speak():\n    await gate.wait()\n    print('from the task')\n"
     "task = asyncio.create_task(speak())"
 )
 
@@ -235,11 +262,16 @@ def test_a_notebook_finds_what_it_expects_of_jupyter(
 ) -> None:
     source, expected = _EXPECTED[name]
     output = tmp_path / "out.ipynb"
-    file = notebook(_BEFORE, source, "later.set(); speaker.join(); await task")
+    file = notebook(_BEFORE, source, "later.set(); speaker.join(); gate.set()")
     if expected is NotebookFailed:
         with pytest.raises(NotebookFailed):
             execute(file, output, {}, pool=bare)
         return
     execute(file, output, {}, pool=bare)
     outputs = json.loads(output.read_text())["cells"][2]["outputs"]
-    assert [sorted(out["data"]) if "data" in out else "".join(out["text"]) for out in outputs] == expected
+    shown = [sorted(out["data"]) if "data" in out else "".join(out["text"]) for out in outputs]
+    assert [None if wanted is None else out for out, wanted in zip(shown, expected, strict=True)] == expected
+    if name == "a handler that raises in a print":
+        numbers = {int(number) for number in re.findall(r"<(\d+)>", shown[0])}
+        assert len(numbers) > 20
+        assert numbers >= set(range(max(numbers)))  # whatever print has taken is there

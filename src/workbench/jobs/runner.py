@@ -266,11 +266,17 @@ class Runner:
             if isinstance(error, WorkbenchError):  # it is told in its turn
                 return None
             raise
-        if prepared.steps is None or not claim.mine or claim.resumed:  # somebody has been at it in between
+        steps = prepared.steps
+        if steps is None or not claim.mine or claim.resumed:  # somebody has been at it in between
             self.dismiss(prepared)
             return replace(prepared, steps=None, claim=claim)
-        prepared.steps.begin()
-        return replace(prepared, claim=claim)
+        prepared = replace(prepared, claim=claim)
+        try:
+            steps.begin()
+        except BaseException:
+            self.dismiss(prepared)
+            raise
+        return prepared
 
     def start(self, prepared: Prepared, when_last_begins: Callable[[], None] = _nothing) -> RunOutcome:
         """Claim and run what was prepared; ``when_last_begins`` is called when the last of its notebooks has begun.

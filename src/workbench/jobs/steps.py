@@ -119,7 +119,9 @@ class Steps:
         """
         self._when_last_begins = when_last_begins
         self._is_shown = True
-        if not self._pulse.has_started:
+        if self._pulse.has_started:
+            self._started = self._host.clock.monotonic()  # what it had to wait for its turn is not counted
+        else:
             self._start()
         try:
             done = {s.name for s in self._runs.steps(self._run.run_id) if s.state is StepState.OK}

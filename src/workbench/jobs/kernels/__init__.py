@@ -180,8 +180,7 @@ class KernelPool:
     def why_failed(self) -> str:
         """The reason why the helper is not there, in one line."""
         if self._control is not None:
-            readable, _, _ = select.select([self._control], [], [], 0.5)
-            message = _receive(self._control) if readable else b""
+            message = _receive(self._control) if _wait_for(self._control, 500) else b""
             if message:
                 return f"it could not import what it preloads: {json.loads(message)['error']}"
         lines = (self.folder / "zygote.log").read_text(errors="replace").strip().splitlines()
@@ -326,7 +325,7 @@ class ForkedKernel:
             self.signal(signal.SIGKILL)
             self.line.close()
             while self.poll() is None:
-                select.select([self._guard], [], [])
+                _wait_for(self._guard)
         self.line.close()
         self._guard.close()
         self.log.unlink(missing_ok=True)
@@ -430,6 +429,13 @@ def _receive(channel: socket.socket) -> bytes:
         return channel.recv(_MESSAGE_BYTES)
     except ConnectionResetError:
         return _receive(channel)
+
+
+def _wait_for(channel: socket.socket, most_ms: float | None = None) -> bool:
+    """Wait until there is something to receive; whether there is."""
+    waits = select.poll()
+    waits.register(channel, select.POLLIN)
+    return bool(waits.poll(most_ms))
 
 
 def _set(future: asyncio.Future[None]) -> None:

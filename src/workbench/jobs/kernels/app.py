@@ -22,6 +22,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -70,18 +71,27 @@ class Kernel(IPythonKernel):
 
     def attach(self, line: socket.socket) -> None:
         """Take over this process's standard streams and the line to the runner."""
-        self._wire.attach(line, self._interrupts.held)
-        streams = [Stream(name, number, self._send_text, self._show_life) for number, name in _STREAMS.items()]
-        sys.stdout, sys.stderr = streams
-        Watcher(streams)
+        hold = self._interrupts.held
+        self._wire.attach(line, hold)
+        self._process = os.getpid()
+        self._streams = [
+            Stream(name, number, self._post_text, self._wire.deliver, hold, self._show_life)
+            for number, name in _STREAMS.items()
+        ]
+        sys.stdout, sys.stderr = self._streams
+        Watcher(self._streams)
         self.io_loop = IOLoop.current()
         # A loop that handles any signal is woken by all of them. ipykernel cancels an interrupted async cell
         # with a callback that does not wake it: the cell would sleep on until something else happens.
         asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, _nothing)
+        # A cell may get more signals than the loop has room for while it cannot look at them.
+        signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Answer one request."""
         self._request = message
+        # A cell may have taken them away, and IPython cannot do without.
+        sys.stdout, sys.stderr = (sys.stdout or self._streams[0], sys.stderr or self._streams[1])
         self.set_parent([], message, channel="shell")
         self._publish_status("busy", "shell")
         handler = self.shell_handlers.get(message["msg_type"])
@@ -92,15 +102,20 @@ class Kernel(IPythonKernel):
                 self.log.warning("unknown request %r", message["msg_type"])
             elif inspect.isawaitable(answer := handler(None, [], message)):
                 await answer
-        except (Exception, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:
             self.log.exception("%s failed", message["msg_type"])
             if message["msg_type"] == "execute_request":  # nobody has answered, or the runner takes the first answer
                 told = {"status": "error", "ename": type(error).__name__, "evalue": str(error), "traceback": []}
                 self._wire.send(None, "execute_reply", told, message)
         finally:
             signal.signal(signal.SIGINT, before)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        if os.getpid() != self._process:
+            os._exit(0)  # a child that the cell forked, and that has come to the cell's end
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # somebody's own, or none at all
+                stream.flush()
+        for own in self._streams:
+            own.flush()
         self._publish_status("idle", "shell")
 
     async def execute_request(self, stream: Any, ident: Any, parent: dict[str, Any]) -> None:
@@ -124,9 +139,9 @@ class Kernel(IPythonKernel):
     def _abort_queues(self, subshell_id: str | None = None) -> None:
         """Nothing waits behind a cell that has failed."""
 
-    def _send_text(self, name: str, text: str) -> None:
+    def _post_text(self, name: str, text: str) -> None:
         # Whoever prints, a task of an earlier cell or a thread: the runner listens for the running cell.
-        self._wire.send(None, "stream", {"name": name, "text": text}, self._request)
+        self._wire.post("stream", {"name": name, "text": text}, self._request)
 
     def _show_life(self) -> None:
         """Let the runner know that the cell still prints, though nothing of it is sent."""
@@ -206,7 +221,16 @@ async def _serve(line: socket.socket, log: int) -> None:
     os.environ.update(order["env"])
     os.chdir(order["cwd"])
     kernel.attach(line)
-    while (request := await requests.get()) is not None and request["msg_type"] != "shutdown_request":
+    while True:
+        try:
+            request = await requests.get()
+        except asyncio.CancelledError:  # a cell has cancelled all tasks there are
+            me = asyncio.current_task()
+            assert me is not None
+            me.uncancel()
+            continue
+        if request is None or request["msg_type"] == "shutdown_request":
+            return
         await kernel.dispatch(request)
 
 

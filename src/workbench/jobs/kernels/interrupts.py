@@ -61,11 +61,12 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        self._held += 1
+        before = self._held
         try:
+            self._held = before + 1
             yield
         finally:
-            self._held -= 1
+            self._held = before
             self._raise()
 
     def _raise(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
@@ -12,6 +13,7 @@ from contextlib import AbstractContextManager
 from itertools import count
 from typing import Any
 
+from jupyter_client.jsonutil import json_clean
 from jupyter_client.session import Session, json_packer
 
 from workbench.jobs.kernels.wire import pack
@@ -59,6 +61,14 @@ class WireSession(Session):
         metadata=None,
     ) -> dict[str, Any] | None:
         """Send a message; from a forked child nothing goes out, as the answers are its parent's."""
+        message = self.post(msg_or_type, content, parent, buffers, header, metadata)
+        self.deliver()
+        return message
+
+    def post(  # type: ignore[no-untyped-def]
+        self, msg_or_type, content=None, parent=None, buffers=None, header=None, metadata=None
+    ) -> dict[str, Any] | None:
+        """Put a message where :meth:`deliver` sends it from, whatever else is going on. Waits for nothing."""
         if isinstance(msg_or_type, dict):
             message = msg_or_type
             buffers = buffers or message.get("buffers")
@@ -75,13 +85,12 @@ class WireSession(Session):
             "metadata": message["metadata"],
             "buffers": [view.nbytes for view in views],
         }
-        self._waiting.append((pack(json_packer(short), views), []))
-        self._drain()
+        self._waiting.append((pack(_as_json(short), views), []))
         return message
 
-    def _drain(self) -> None:
+    def deliver(self) -> None:
         """Send what waits, unless this very thread is at it: in a signal's handler, or in a destructor."""
-        if self._lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition asks it
+        if os.getpid() != self._process or self._lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition asks it
             return
         with self._hold(), self._lock:
             try:
@@ -96,3 +105,10 @@ class WireSession(Session):
                         self._waiting.popleft()
             except (BrokenPipeError, ConnectionResetError):
                 self._line = None  # the runner is gone, and this process soon
+
+
+def _as_json(message: dict[str, Any]) -> bytes:
+    try:
+        return json_packer(message)
+    except UnicodeEncodeError:  # half a pair of surrogates, which no encoding has
+        return json.dumps(json_clean(message), ensure_ascii=False).encode(errors="replace")

@@ -9,17 +9,21 @@ from __future__ import annotations
 import _thread
 import codecs
 import io
+import logging
 import os
 import select
 import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from workbench.jobs.engine.outputs import Screen, head, notice
 
 _SIGN_OF_LIFE_S = 0.5
+_LOG = logging.getLogger("workbench.kernel")
+_READING_S = 1.0
 _FLUSH_S = 0.1  # how long what is printed may wait for more
 _PIPE_BYTES = 1 << 16
 _PIPE_READS = 4  # more than a pipe holds: one that somebody goes on filling is not waited for
@@ -118,23 +122,39 @@ class Stream(io.TextIOBase):
         ``stdout`` or ``stderr``.
     descriptor
         Its number: 1 or 2. From now on it is the pipe's end.
-    send
-        Sends a text as this stream's.
+    post
+        Puts a text of this stream where ``deliver`` sends it from; waits for nothing and for nobody.
+    deliver
+        Sends what was posted.
+    hold
+        Keeps interruptions away for a block.
     show_life
         Called now and then while the cell prints what is not sent.
+
+    A signal's handler may print wherever Python code runs, so no lock is held while something is sent, and none is
+    needed to print.
     """
 
     encoding = "UTF-8"  # of what arrives through the pipe
     errors = "replace"
 
     def __init__(
-        self, name: str, descriptor: int, send: Callable[[str, str], None], show_life: Callable[[], None]
+        self,
+        name: str,
+        descriptor: int,
+        post: Callable[[str, str], object],
+        deliver: Callable[[], None],
+        hold: Callable[[], AbstractContextManager[object]],
+        show_life: Callable[[], None],
     ) -> None:
         self.name = name
         self._descriptor = descriptor
-        self._send = send
+        self._post = post
+        self._deliver = deliver
+        self._hold = hold
         self._show_life = show_life
-        self._lock = threading.RLock()
+        self._posting = threading.RLock()
+        self._reading = threading.RLock()
         self._parts: list[str] = []
         self._process = os.getpid()
         self._last_sign = 0.0
@@ -162,10 +182,8 @@ class Stream(io.TextIOBase):
             return len(string)
         shown, is_cut = meter.take(string)
         if shown:
-            with self._lock:
-                self._parts.append(shown)
-                first = len(self._parts) == 1
-            if first:
+            self._parts.append(shown)
+            if len(self._parts) == 1:
                 self.wake()
         elif is_cut:
             now = time.monotonic()
@@ -184,20 +202,25 @@ class Stream(io.TextIOBase):
 
     def send(self) -> None:
         """Send what Python has written."""
-        with self._lock:
-            text, self._parts = "".join(self._parts), []
-            if text:
-                self._send(self.name, text)
+        with self._hold(), self._posting:
+            if count := len(self._parts):
+                self._post(self.name, "".join(self._parts[:count]))
+                del self._parts[:count]  # only now: what somebody has printed is never lost
+        self._deliver()
 
     def take_in(self) -> bool:
-        """Write what is in the pipe; whether there was anything. Never waits."""
-        with self._lock:
-            try:
-                data = os.read(self.pipe, _PIPE_BYTES)
-            except BlockingIOError:
-                return False
+        """Write what is in the pipe; whether there was anything. Never waits for more."""
+        # Not for ever: a handler may have interrupted a print that the thread at the pipe waits for.
+        if not self._reading.acquire(timeout=_READING_S):
+            return False
+        try:
+            data = os.read(self.pipe, _PIPE_BYTES)
             self.write(self._decoder.decode(data))
             return bool(data)
+        except BlockingIOError:
+            return False
+        finally:
+            self._reading.release()
 
 
 class Watcher:
@@ -219,6 +242,13 @@ class Watcher:
             return
 
     def _watch(self) -> None:
+        while True:  # without this thread children would wait for ever
+            try:
+                self._listen()
+            except Exception:
+                _LOG.exception("the streams' thread")
+
+    def _listen(self) -> None:
         waits = select.poll()
         for descriptor in (self._awake, *self._streams):
             waits.register(descriptor, select.POLLIN)

@@ -53,12 +53,14 @@ class Unpacker:
             self._needed = end + rest
             if len(self._data) < self._needed:
                 return
-            message: dict[str, Any] = json.loads(self._data[_LENGTHS.size : end])
-            parts = []
-            for size in message.get("buffers", ()):
-                parts.append(bytes(self._data[end : end + size]))
-                end += size
-            message["buffers"] = parts
+            text, rest_of_it = self._data[_LENGTHS.size : end], bytes(self._data[end : self._needed])
             del self._data[: self._needed]
             self._needed = _LENGTHS.size
+            # Not all that Python takes for text is UTF-8: names of files, for example.
+            message: dict[str, Any] = json.loads(text.decode(errors="replace"))
+            parts, begin = [], 0
+            for size in message.get("buffers", ()):
+                parts.append(rest_of_it[begin : begin + size])
+                begin += size
+            message["buffers"] = parts
             yield message

@@ -34,7 +34,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 # Everything a kernel imports while it starts, so that no fork has to.
 _KERNEL_MODULES = (
@@ -61,6 +61,7 @@ def main(argv: list[str]) -> int:
 
     A second descriptor is the line to a writer of pages, which is forked as soon as its own imports are all it needs.
     """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a runner that ignores it hands that down
     channels = [socket.socket(fileno=int(descriptor)) for descriptor in argv]
     for channel in channels:
         channel.set_inheritable(False)
@@ -231,21 +232,28 @@ class _Kernels:
     def serve(self) -> _Request | None:
         """Fork a kernel per request. Returns its request in a kernel, None in the zygote after the runner."""
         while True:
-            channels: list[Any] = [self._control, self._wake, *self._listening]
-            readable, _, _ = select.select(channels, [], [])
-            for channel in readable:
-                if channel in self._listening:
-                    self._pass_on(channel, self._listening[channel])
-            if self._wake in readable:
+            waits = select.poll()
+            waits.register(self._wake, select.POLLIN)
+            for channel in (self._control, *self._listening):
+                waits.register(channel, select.POLLIN)
+            ready = {descriptor for descriptor, _ in waits.poll()}
+            for channel, pid in list(self._listening.items()):
+                if channel.fileno() in ready:
+                    self._pass_on(channel, pid)
+            if self._wake in ready:
                 if signal.SIGTERM in os.read(self._wake, 64):
                     break
                 for pid in list(self._requests):
                     if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
                         self._bury(pid)
-            if self._control in readable:
+            if self._control.fileno() in ready:
                 message, descriptors, _, _ = socket.recv_fds(self._control, _MESSAGE_BYTES, 2)
                 if not message:
                     break
+                if len(descriptors) < 2:  # this process may open no more: the runner finds the kernel's line closed
+                    for descriptor in descriptors:
+                        os.close(descriptor)
+                    continue
                 request = _Request(message, descriptors)
                 if self._fork(request):
                     return request
@@ -309,8 +317,11 @@ def _end_orphans(spared: set[int]) -> None:
     """Kill all children but those, and theirs, which become this process's in turn."""
     while orphans := _children() - spared:
         for pid in orphans:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            try:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            except PermissionError:  # it has become another user's, who alone can end it
+                spared = {*spared, pid}
 
 
 def _children() -> set[int]:
@@ -330,7 +341,13 @@ def _kernel(request: _Request) -> NoReturn:
     _name("wb-kernel")
     _reseed()
     sys.argv = ["workbench-kernel"]
-    serve(request.line, request.log)
+    try:
+        serve(request.line, request.log)
+    except BaseException:
+        traceback.print_exc()  # into the kernel's log
+        sys.stderr.flush()
+    finally:
+        os._exit(1)
 
 
 def _reseed() -> None:
@@ -345,6 +362,8 @@ def _signal_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
     except ProcessLookupError:  # not yet the leader of its group
         os.kill(pid, number)
+    except PermissionError:  # all of it has become another user's
+        return
 
 
 def _tell(channel: socket.socket, **message: int) -> bool:

@@ -341,13 +341,16 @@ def _kernel(request: _Request) -> NoReturn:
     _name("wb-kernel")
     _reseed()
     sys.argv = ["workbench-kernel"]
+    code = 1
     try:
         serve(request.line, request.log)
+    except SystemExit as error:  # of a task, which ends the loop
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:
         traceback.print_exc()  # into the kernel's log
         sys.stderr.flush()
     finally:
-        os._exit(1)
+        os._exit(code)
 
 
 def _reseed() -> None:

@@ -224,7 +224,7 @@ class PoolKernelClient:
         try:
             self._unsent = self._unsent[self._line.send(self._unsent) :]
         except BlockingIOError:
-            pass
+            pass  # there is no room: the loop says when there is
         except (BrokenPipeError, ConnectionResetError):  # it is dead, which its manager knows
             self._unsent = b""
         if self._loop is None:

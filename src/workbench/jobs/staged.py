@@ -16,14 +16,16 @@ class StagedNotebook:
     cancel
         Stops this notebook and no other.
     work
-        Runs it, and waits at ``gate`` before the first cell.
+        Runs it, waits at ``gate`` before the first cell, and calls its argument ``when_over`` when the notebook has
+        succeeded, though its processes may still be there.
     """
 
-    def __init__(self, gate: Gate, cancel: threading.Event, work: Callable[[], object]) -> None:
+    def __init__(self, gate: Gate, cancel: threading.Event, work: Callable[..., object]) -> None:
         self._gate = gate
         self._cancel = cancel
         self._work = work
         self._error: BaseException | None = None
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notebook", daemon=True)
 
     def start(self) -> None:
@@ -46,20 +48,21 @@ class StagedNotebook:
         self._gate.open()
 
     def finish(self) -> None:
-        """Wait for its end; raises what it ended with."""
-        self._thread.join()
+        """Wait for its end; raises what it ended with. Of one that has succeeded, processes may still be there."""
+        self._over.wait()
         if self._error is not None:
             raise self._error
 
     def dismiss(self) -> None:
-        """End it before its first cell. What kept it from getting ready is not told: nobody waits for it any more."""
+        """End it, and wait until nothing of it is there any more. What kept it from getting ready is not told: nobody waits for it any more."""
         self._cancel.set()
         self._thread.join()
 
     def _run(self) -> None:
         try:
-            self._work()
+            self._work(when_over=self._over.set)
         except BaseException as error:  # carried to the thread that waits, which raises it
             self._error = error
         finally:
             self._gate.reached.set()
+            self._over.set()

@@ -103,6 +103,7 @@ class Steps:
         self._stop = StopSignal(cancel)
         self._pulse = Pulse(host.settings.journal_file, host.clock, job.run, self._stop)
         self._staged: dict[str, StagedNotebook] = {}
+        self._leaving: list[StagedNotebook] = []  # whose kernels may still be ending
         self._opened: GatewayThread | None = None  # of the first step, if it stands by
         self._claimed_running = False
         self._begun = False  # whether the notebook that stands by has been let go
@@ -178,6 +179,8 @@ class Steps:
             staged.dismiss()
         if opened is not None:
             opened.stop()
+        while self._leaving:
+            self._leaving.pop().dismiss()
         self._pulse.end()
 
     # ---- one step --------------------------------------------------------------------------------
@@ -258,6 +261,7 @@ class Steps:
                 tell, self._when_last_begins = self._when_last_begins, None  # once, however often it is tried
                 tell()
         finally:
+            self._leaving.append(staged)
             staged.finish()
 
     # ---- notebooks at their gates ----------------------------------------------------------------

@@ -58,6 +58,7 @@ class _Execution:
         self._over = False  # whether every cell has run
         self._waiting = job.gate is not None
         self._hung = False  # whether the running cell ignored its interruption
+        self._has_left = False  # whether the kernel has said that it ends, having run its exit functions
         self._death: asyncio.Task[int] | None = None
 
     async def run(self) -> NotebookResult:
@@ -86,8 +87,11 @@ class _Execution:
             raise
         finally:
             self._stop.cancel()
-            await self._end_kernel()
-            self._end_record(error)
+            if self._has_left:
+                await self._see_off(error)
+            else:
+                await self._end_kernel()
+                self._end_record(error)
         return NotebookResult(self._record.seconds, self._record.cells)
 
     async def _stand_by(self, gate: Gate) -> None:
@@ -147,7 +151,12 @@ class _Execution:
         """Let the kernel run its exit functions and end by itself."""
         assert self._death is not None
         await self._manager.request_shutdown()
-        await self._first_of(self._stop, self._death, timeout=_EXIT_S)
+        over = asyncio.create_task(self._client.line.over.wait())
+        await self._first_of(self._stop, self._death, over, timeout=_EXIT_S)
+        self._has_left = over.done()
+        over.cancel()
+        if self._has_left:
+            return
         if not self._death.done():
             self._hung = True
             if self._stop.done():
@@ -156,11 +165,21 @@ class _Execution:
         if self._death.result() != 0:
             raise await self._died()
 
+    async def _see_off(self, error: JobError | None) -> None:
+        """Save the notebook while the system takes the kernel's memory back, which takes longer."""
+        try:
+            self._end_record(error)
+            if error is None:
+                self._job.when_over()
+        finally:
+            await self._end_kernel()
+
     async def _end_kernel(self) -> None:
         """Let the kernel run its exit functions; after that, or if it does not listen, kill its group."""
         if self._manager.has_kernel:
             death = self._death or asyncio.create_task(self._manager.exited())
-            if not death.done() and self._client.kc is not None and not self._hung:
+            heeds = self._client.kc is not None and not self._hung and not self._has_left
+            if not death.done() and heeds:
                 await self._manager.request_shutdown()
                 await asyncio.wait({death}, timeout=min(self._job.grace_s, _FAILED_EXIT_S))
             if not death.done():

@@ -15,7 +15,7 @@ from typing import Any
 
 from workbench.errors import JobError
 from workbench.jobs.kernels import ForkedKernel, KernelPool, PlainKernel
-from workbench.jobs.kernels.wire import CHUNK_BYTES, Unpacker, encode
+from workbench.jobs.kernels.wire import CHUNK_BYTES, OVER, Unpacker, encode
 
 _ANSWERS = "_reply"  # how the types of answers end; all else is a broadcast
 _SHUTDOWN_S = 5.0
@@ -145,6 +145,7 @@ class PoolKernelClient:
 
     def __init__(self, kernel: ForkedKernel | PlainKernel) -> None:
         self.order: dict[str, Any] | None = None
+        self.over = asyncio.Event()  # the kernel has ended by itself, though its process may still be there
         self.allow_stdin = False  # there is nobody to answer
         self.session = self  # what makes messages
         self.shell_channel = _Channel(self)
@@ -245,6 +246,9 @@ class PoolKernelClient:
             self._loop.remove_reader(self._line)
         for message in self._unpacker.feed(data):
             kind = message["msg_type"]
+            if kind == OVER:
+                self.over.set()
+                continue
             channel = self.shell_channel if kind.endswith(_ANSWERS) else self.iopub_channel
             channel.messages.put_nowait(_as_jupyter(message))
 

@@ -14,6 +14,7 @@ from typing import Any
 
 _LENGTHS = struct.Struct(">QQ")
 CHUNK_BYTES = 1 << 18
+OVER = "over"  # a kernel's last message: its exit functions have run, and it lets go of everything
 
 
 def pack(text: bytes, buffers: Sequence[Any] = ()) -> bytes:

@@ -10,7 +10,9 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from copy import deepcopy
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -301,7 +303,7 @@ def load_settings(start: Path | None = None, env: Mapping[str, str] | None = Non
     env = os.environ if env is None else env
     file = find_config(start or Path.cwd(), env)
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        values = toml(file.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -313,6 +315,20 @@ def load_settings(start: Path | None = None, env: Mapping[str, str] | None = Non
         raise ConfigError(_describe(error, file, overridden)) from error
     except TypeError as error:  # a top-level key named home or config_file
         raise ConfigError(f"{file}: {error}") from error
+
+
+def toml(text: str) -> dict[str, Any]:
+    """The values of a TOML file, parsed once: a replay reads the same files for every session, in each of its kernels.
+
+    >>> toml("a = [1, 2]")
+    {'a': [1, 2]}
+    """
+    return deepcopy(_parsed(text))
+
+
+@lru_cache(16)
+def _parsed(text: str) -> dict[str, Any]:
+    return tomllib.loads(text)
 
 
 def account_name(text: str) -> str:

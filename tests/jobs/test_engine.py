@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -243,6 +244,44 @@ def test_nothing_a_notebook_started_outlives_it(pool, fixtures, tmp_path, is_ali
     started = [int(pid) for pid in pids.read_text().split()]
     assert len(started) == 3
     assert not [pid for pid in started if is_alive(pid)]
+
+
+# A file that nothing of the notebook's own closes, and memory that takes the system a while to take back.
+HELD = """
+import builtins, fcntl
+builtins.held = open(FILE, "w")
+fcntl.flock(builtins.held, fcntl.LOCK_EX)
+builtins.much = bytearray(300_000_000)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="as above")
+def test_who_goes_on_when_a_notebook_is_over_finds_it_saved_and_its_locks_released(pool, notebook, tmp_path):
+    told = []
+
+    def over():
+        told.append(_statuses(tmp_path / "out.ipynb"))
+        with (tmp_path / "locked").open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    held = HELD.replace("FILE", repr(str(tmp_path / "locked")))
+    execute(notebook(held), tmp_path / "out.ipynb", {}, pool=pool, when_over=over)
+    assert told == [["completed"]]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "1 / 0",
+        "import atexit, os\natexit.register(os._exit, 3)",
+        "import threading, time\nthreading.Thread(target=int, args='x').start()",
+    ],
+)
+def test_nobody_is_told_that_a_notebook_is_over_that_did_not_succeed(pool, notebook, tmp_path, source):
+    told = []
+    with pytest.raises(JobError):
+        execute(notebook(source), tmp_path / "out.ipynb", {}, pool=pool, when_over=lambda: told.append(1))
+    assert told == []
 
 
 def test_the_output_is_written_at_the_start_and_at_the_end_only(pool, fixtures, tmp_path):

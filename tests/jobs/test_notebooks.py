@@ -86,4 +86,15 @@ def test_a_page_is_what_nbconvert_makes_of_the_notebook(tmp_path, html):
         assert str(BeautifulSoup(page, features="html.parser")) == expected
         cleaned = _exporter().environment.filters["clean_html"].cache_info()
     assert cleaned.hits >= 3  # title and sources of the second page
+    assert cells[0].source in _exporter()._marked_up
     assert expected.count('tabindex="0"') >= 5
+
+
+def test_a_picture_in_a_text_is_that_of_its_own_cell(tmp_path):
+    def cell(data):
+        attachments = {"a.png": {"image/png": data}}
+        return nbformat.v4.new_markdown_cell("![one](attachment:a.png)", attachments=attachments)
+
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell("AAAA"), cell("BBBB")]), tmp_path / "a.ipynb")
+    page = to_html(tmp_path / "a.ipynb").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,AAAA") == page.count("data:image/png;base64,BBBB") == 1

@@ -18,7 +18,7 @@ from workbench.jobs.kernels import KernelPool
 from workbench.jobs.pages import HtmlWriter
 from workbench.jobs.pipelines import Pipeline, load_pipeline
 from workbench.jobs.preload import PRELOAD
-from workbench.jobs.runner import Runner, RunRequest
+from workbench.jobs.runner import Prepared, Runner, RunRequest
 from workbench.journal import RunJournal
 from workbench.journal.states import RunState
 
@@ -300,6 +300,40 @@ def test_a_session_that_fails_ends_the_row_and_leaves_no_kernel(
     assert not [thread for thread in threading.enumerate() if thread.name == "notebook"]
     ran = {run.key.session: run.state for run in RunJournal(workbench.journal).runs(account="stops")}
     assert ran == {requests[0].session: RunState.SUCCEEDED, requests[1].session: RunState.FAILED}
+
+
+# Ends when the first notebook of the session after stands by, which its kernel's folder of marks says.
+WAIT = """
+import time
+from pathlib import Path
+ready = Path(FOLDER)
+while str(session) == "2013-02-20" and not (ready / "2013-02-21").exists():
+    time.sleep(0.02)
+"""
+
+
+def test_the_next_session_stands_by_while_the_last_notebook_but_one_runs(
+    runner: Runner, workbench: Workbench, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_by = Runner.stand_by
+
+    def marked(self: Runner, prepared: Prepared) -> Prepared:
+        ready = stand_by(self, prepared)
+        (tmp_path / str(prepared.key.session)).touch()
+        return ready
+
+    monkeypatch.setattr(Runner, "stand_by", marked)
+    requests = each_of(home, "early-bird")
+    look = home / "pipelines" / "look.ipynb"
+    before = look.read_text()
+    made = json.loads(before)
+    made["cells"][-1]["source"] = WAIT.replace("FOLDER", repr(str(tmp_path)))
+    look.write_text(json.dumps(made))
+    try:
+        outcomes = list(runner.run_each(requests[:2]))
+    finally:
+        look.write_text(before)
+    assert [outcome.run.state for outcome in outcomes] == [RunState.SUCCEEDED, RunState.SUCCEEDED]
 
 
 # Ends when the first step of the session after has run: that it ends shows that the two ran beside each other.

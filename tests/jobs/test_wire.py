@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -275,3 +276,14 @@ def test_a_notebook_finds_what_it_expects_of_jupyter(
         numbers = {int(number) for number in re.findall(r"<(\d+)>", shown[0])}
         assert len(numbers) > 20
         assert numbers >= set(range(max(numbers)))  # whatever print has taken is there
+
+
+def test_a_cell_means_what_it_means_now_though_it_was_read_before(pool, notebook, tmp_path):
+    change = "shell.input_transformers_post.append(lambda lines: [line.replace('plain', 'changed') for line in lines])"
+    execute(
+        notebook(f"shell = get_ipython()\nshell.run_cell(\"y = 'plain'\"); {change}", "y = 'plain'", "print(y)"),
+        tmp_path / "out.ipynb",
+        {},
+        pool=pool,
+    )
+    assert nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[-1].outputs[0].text == "changed\n"

@@ -32,7 +32,7 @@ def test_a_month_runs_from_the_last_close_of_the_month_before():
 
 def test_metrics_of_the_story_are_those_worked_out_by_hand(told):
     rows, fills = tables.equity(told.journal), tables.counted_fills(told.journal, account="paper")
-    values = figures.summary(rows, fills)
+    values = figures.summary(figures.equity_frame(rows), fills)
     assert values["total_return"] == pytest.approx(0.0883991)
     assert values["fees_usd"] == 4.0
     # 4000.80 + 4000.80 + 545.109 + 1499.70 traded; 19 of 252 sessions
@@ -45,7 +45,7 @@ def test_metrics_leave_money_paid_in_out(story):
     deposit = Activity("D2", ActivityKind.DEPOSIT, "", story.sessions[2], Decimal(0), Decimal(5000), story.clock.now())
     story.ledger.record("paper", "paper", [], [deposit])
     story.play(3)
-    values = figures.summary(tables.equity(story.journal), [])
+    values = figures.summary(figures.equity_frame(tables.equity(story.journal)), [])
     # 10036.40 / 10000, then 15076.40 / 15036.40
     assert values["total_return"] == pytest.approx(1.00364 * 15076.40 / 15036.40 - 1)
     assert values["final_equity_usd"] == pytest.approx(15076.40)

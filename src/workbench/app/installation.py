@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.calendars import Calendar, calendar
@@ -19,7 +20,24 @@ if TYPE_CHECKING:
 
 QUALITY_SESSIONS = 252
 
-opened_ahead: list[Lake] = []
+
+class Ahead:
+    """What a kernel has opened before its notebook asks for it; it belongs to the first who does."""
+
+    def __init__(self) -> None:
+        self.lake: Lake | None = None
+        self.journal: Journal | None = None
+
+    def take_lake(self, folder: Path) -> Lake | None:
+        lake, self.lake = self.lake, None
+        return lake if lake is not None and lake.folder == folder else None
+
+    def take_journal(self, file: Path) -> Journal | None:
+        journal, self.journal = self.journal, None
+        return journal if journal is not None and journal.file == file else None
+
+
+ahead = Ahead()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +67,10 @@ class Installation:
         self._session = session
         self._proposed: set[str] = set()
 
+    def work_for(self, run: RunContext) -> None:
+        """Be the workbench of a run, and of its session."""
+        self.run, self._session = run, run.session
+
     @property
     def account(self) -> str:
         return self.run.account if self.run else self.settings.account.name
@@ -61,13 +83,11 @@ class Installation:
     def lake(self) -> Lake:
         from workbench.data.lake import Lake
 
-        if opened_ahead and opened_ahead[-1].folder == self.settings.lake_dir:
-            return opened_ahead.pop()
-        return Lake(self.settings.lake_dir)
+        return ahead.take_lake(self.settings.lake_dir) or Lake(self.settings.lake_dir)
 
     @cached_property
     def journal(self) -> Journal:
-        return Journal(self.settings.journal_file, self.clock)
+        return ahead.take_journal(self.settings.journal_file) or Journal(self.settings.journal_file, self.clock)
 
     @property
     def session(self) -> date:

@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from workbench.errors import ConfigError
+from workbench.settings import load_settings
+
+
+def read_settings() -> None:
+    """Parse the configuration that one is in; where there is none, who needs it says so."""
+    with suppress(ConfigError):
+        load_settings()
+
 
 def show_frame() -> None:
     """Format a small frame as a notebook shows it; nothing is printed."""

@@ -10,13 +10,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.app.installation import RunContext, as_date, opened_ahead
+from workbench.app.installation import RunContext, ahead, as_date
 from workbench.app.research_desk import ResearchDesk
 from workbench.calendars import calendar
-from workbench.clock import Clock, SystemClock
+from workbench.clock import SystemClock
 from workbench.errors import ConfigError, DataError
 from workbench.journal import Journal, RunJournal
-from workbench.settings import Settings, load_settings
+from workbench.settings import load_settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -326,7 +326,9 @@ def open_ahead() -> None:
     for symbol in lake.symbols()[:1]:
         last = lake.last_common_session([symbol])
         lake.bars([symbol], start=last, end=last, adjustment="raw")
-    opened_ahead.append(lake)
+    ahead.lake = lake
+    if settings.journal_file.is_file():
+        ahead.journal = Journal(settings.journal_file, SystemClock())
 
 
 def open_workbench(
@@ -350,23 +352,25 @@ def open_workbench(
     settings = load_settings(start, env)
     clock = SystemClock()
     wanted = as_date(session)
-    run = _run_context(settings, clock, env)
-    if run is not None:
-        if wanted is not None and wanted != run.session:
-            raise ConfigError(f"the notebook asks for {wanted}, but its run is for {run.session}")
-        wanted = run.session
-    workbench = Workbench(settings, clock, session=wanted, run=run)
-    if wanted is not None:
-        workbench.calendar.require_session(wanted)
+    workbench = Workbench(settings, clock, session=wanted)
+    try:
+        run = _run_context(workbench.journal, env) if env.get("WORKBENCH_RUN") else None
+        if run is not None:
+            if wanted is not None and wanted != run.session:
+                raise ConfigError(f"the notebook asks for {wanted}, but its run is for {run.session}")
+            workbench.work_for(run)
+            wanted = run.session
+        if wanted is not None:
+            workbench.calendar.require_session(wanted)
+    except BaseException:
+        workbench.close()
+        raise
     return workbench
 
 
-def _run_context(settings: Settings, clock: Clock, env: Mapping[str, str]) -> RunContext | None:
-    run_id = env.get("WORKBENCH_RUN")
-    if not run_id:
-        return None
-    with Journal(settings.journal_file, clock) as journal:
-        record = RunJournal(journal).run(run_id)
+def _run_context(journal: Journal, env: Mapping[str, str]) -> RunContext:
+    run_id = env["WORKBENCH_RUN"]
+    record = RunJournal(journal).run(run_id)
     if record is None:
         raise DataError(f"the journal has no run {run_id}")
     return RunContext(

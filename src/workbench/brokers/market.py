@@ -5,12 +5,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from workbench.data.lake import Lake
+
+_RECENT = timedelta(days=90)  # what is read first of a symbol
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ class Market(Protocol):
 class LakeMarket:
     """Raw bars of a lake snapshot up to ``end``; nothing later can be seen through it.
 
-    A symbol is read when it is first asked for: whoever trades five of five thousand waits for five.
+    A symbol is read when it is first asked for, and first only its last bars: whoever trades five of five thousand
+    waits for five, and not for years that nobody asks about.
     """
 
     def __init__(self, lake: Lake, end: date, *, snapshot: int | None = None) -> None:
@@ -74,14 +77,14 @@ class LakeMarket:
         self._action_days: list[date] = []
 
     def bar(self, symbol: str, session: date) -> Bar | None:
-        history = self._history(symbol)
+        history = self._history(symbol, session)
         row = bisect_right(history.days, session) - 1
         if row < 0 or history.days[row] != session:
             return None
         return Bar(*(exact(value) for value in history.rows[row][1:]))
 
     def last_close(self, symbol: str, session: date) -> tuple[date, Decimal] | None:
-        history = self._history(symbol)
+        history = self._history(symbol, session)
         row = bisect_right(history.days, session) - 1
         if row < 0 or session > self.end:
             return None
@@ -89,7 +92,7 @@ class LakeMarket:
         return day, exact(close) / self._split_between(symbol, day, session)
 
     def average_volume(self, symbol: str, session: date, sessions: int) -> Decimal | None:
-        history = self._history(symbol)
+        history = self._history(symbol, session, sessions)
         last = bisect_right(history.days, session)
         if not last or session > self.end:
             return None
@@ -108,11 +111,18 @@ class LakeMarket:
         days = self._action_days[bisect_right(self._action_days, after) : bisect_right(self._action_days, through)]
         return [action for day in days for action in self._actions[day]]
 
-    def _history(self, symbol: str) -> _History:
-        if symbol not in self._histories:
-            rows = self._lake.history(symbol, end=self.end, snapshot=self._snapshot)
-            self._histories[symbol] = _History([row[0] for row in rows], rows)
-        return self._histories[symbol]
+    def _history(self, symbol: str, until: date, bars: int = 1) -> _History:
+        """A symbol's history with at least so many bars at or before ``until``, or all there are."""
+        history = self._histories.get(symbol)
+        if history is None:
+            history = self._histories[symbol] = self._read(symbol, self.end - _RECENT)
+        if history.since is not None and bisect_right(history.days, until) < bars:
+            history = self._histories[symbol] = self._read(symbol, None)
+        return history
+
+    def _read(self, symbol: str, since: date | None) -> _History:
+        rows = self._lake.history(symbol, start=since, end=self.end, snapshot=self._snapshot)
+        return _History([row[0] for row in rows], rows, since)
 
     def _split_between(self, symbol: str, after: date, through: date) -> Decimal:
         """New shares for one old, over all splits that went ex in (``after``, ``through``]."""
@@ -130,6 +140,7 @@ class _History:
 
     days: list[date]
     rows: Sequence[tuple[date, float, float, float, float, float]]
+    since: date | None  # what is older was not read; None: nothing is
 
 
 def exact(value: float) -> Decimal:

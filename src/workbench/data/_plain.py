@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from workbench.data._attached import LOAD_HINT
 from workbench.data._effects import effective
-from workbench.data._reading import Columns, Rows
+from workbench.data._reading import Columns, Day, Rows
 from workbench.data._records import Records
 from workbench.data._sql import asked
 from workbench.data._tables import MINUTES
@@ -82,18 +82,17 @@ class Plain(Records):
         return BarRows.from_columns(columns, names, frequency, version)
 
     def history(
-        self, symbol: str, *, end: date | None = None, snapshot: int | None = None
-    ) -> list[tuple[date, float, float, float, float, float]]:
-        """Raw daily bars of one symbol up to ``end`` as plain rows, ascending: session, the four prices, volume.
+        self, symbol: str, *, start: date | None = None, end: date | None = None, snapshot: int | None = None
+    ) -> list[Day]:
+        """Raw daily bars of one symbol as plain rows, ascending: session, the four prices, volume.
 
-        None is an empty list. Neither pandas nor numpy is imported for it.
+        ``start`` and ``end`` are sessions, both included. None is an empty list. Neither pandas nor numpy is imported
+        for it.
         """
         reader = self._reader(snapshot)
         last = end or date.max
         pieces = reader.listings.pieces([symbol], last)
-        return (
-            [(row[0], row[1], row[2], row[3], row[4], row[5]) for row in reader.history(pieces, last)] if pieces else []
-        )
+        return reader.history(pieces, start or date.min, last) if pieces else []
 
     def action_rows(
         self,

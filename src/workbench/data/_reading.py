@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 from workbench.data import _ducklake
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from workbench.data._attached import Attached
 
 Rows = list[tuple[Any, ...]]
+Day = tuple[date, float, float, float, float, float]  # a session, its four prices and its volume
 Columns = Mapping[str, "np.ndarray[Any, Any]"]
 T = TypeVar("T")
 _FIELDS = ", ".join(FIELDS)
@@ -63,7 +64,7 @@ class Reader(Protocol):
 
     def bars(self, pieces: Sequence[Piece], first: date, last: date) -> Columns: ...
 
-    def history(self, pieces: Sequence[Piece], last: date) -> Rows: ...
+    def history(self, pieces: Sequence[Piece], first: date, last: date) -> list[Day]: ...
 
     def actions(self, names: Sequence[str] | None, first: date, last: date) -> Rows: ...
 
@@ -129,11 +130,12 @@ class SqlReader:
         selected = f"SELECT code, epoch_us(start) AS us, {_FIELDS}"
         return self._columns(lambda: f"{selected} {self._of_pieces(MINUTES, pieces, first, last, cleaned=cleaned)}")
 
-    def history(self, pieces: Sequence[Piece], last: date) -> Rows:
+    def history(self, pieces: Sequence[Piece], first: date, last: date) -> list[Day]:
         """Session and fields of one symbol, ascending."""
-        return self._rows(
-            lambda: f"SELECT session, {_FIELDS} {self._of_pieces(BARS, pieces, date.min, last)} ORDER BY session"
+        rows = self._rows(
+            lambda: f"SELECT session, {_FIELDS} {self._of_pieces(BARS, pieces, first, last)} ORDER BY session"
         )
+        return cast("list[Day]", rows)
 
     def actions(self, names: Sequence[str] | None, first: date, last: date, *, cleaned: bool = False) -> Rows:
         columns = "symbol, ex_date, kind, value, origin"

@@ -26,7 +26,7 @@ from workbench.data.dataset import FIELDS, LoadResult
 from workbench.data.instruments import Listings, Piece, Spell
 
 if TYPE_CHECKING:
-    from workbench.data._reading import Columns, Rows
+    from workbench.data._reading import Columns, Day, Rows
 
 MOST_ROWS = 250_000  # 11 MB, hashed in 10 ms
 _MAGIC = b"workbench lake 2\n"
@@ -191,10 +191,10 @@ class SmallReader:
         columns = {"code": codes, "day": self._joined(self._days, found)}
         return columns | {name: self._joined(values, found) for name, values in zip(FIELDS, self._fields, strict=True)}
 
-    def history(self, pieces: Sequence[Piece], last: date) -> Rows:
-        rows: Rows = []
+    def history(self, pieces: Sequence[Piece], first: date, last: date) -> list[Day]:
+        rows: list[Day] = []
         for piece in sorted(pieces, key=lambda piece: piece.first):
-            start, end = self._piece(piece, date.min, last)
+            start, end = self._piece(piece, first, last)
             days = [date.fromordinal(day + _EPOCH) for day in self._days[start:end]]
             rows += zip(days, *(values[start:end].tolist() for values in self._fields), strict=True)
         return rows

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from jinja2 import pass_context
+from jinja2.runtime import Context
 from nbconvert.exporters import HTMLExporter
 from nbconvert.exporters.templateexporter import TemplateExporter
 from nbconvert.filters import Highlight2HTML, clean_html
@@ -45,6 +47,17 @@ class PageExporter(HTMLExporter):
         # The pages of a replay's sessions show the same code and the same text. Of the filters that are registered one
         # by one, setting this forgets all.
         self.filters = {"highlight_code": highlight_code, "clean_html": lru_cache(_KEPT)(clean_html)}
+        self._marked_up: dict[str, str] = {}
+
+    @pass_context
+    def markdown2html(self, context: Context, source: str) -> str:
+        """Text as a page shows it; that of a picture depends on its cell, all other on nothing else."""
+        text: str | None = self._marked_up.get(source)
+        if text is None:
+            text = super().markdown2html(context, source)
+            if "![" not in source and "<" not in source and len(self._marked_up) < _KEPT:
+                self._marked_up[source] = text
+        return text
 
     def from_notebook_node(  # type: ignore[override]  # as its own base class does
         self, nb: NotebookNode, resources: dict[str, Any] | None = None, **options: Any

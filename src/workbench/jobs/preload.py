@@ -19,6 +19,7 @@ PRELOAD = (
     "pyarrow",
     "workbench.app",
     "workbench.app.checking",
+    "workbench.app.warming:read_settings",
     "workbench.app.warming:show_frame",
     "workbench.brokers.matching",
     "workbench.data._frames",

@@ -17,14 +17,13 @@ def provenance(home: Path, notebooks: Mapping[str, Path]) -> dict[str, Any]:
 
     A value that cannot be known (no git, no lock file) is None.
     """
-    commit = _git(home, "rev-parse", "HEAD")
-    status = _git(home, "status", "--porcelain", "--untracked-files=no")
+    commit, dirty = _git(home)
     lock = home / "requirements.lock"
     return {
         "workbench": workbench.__version__,
         "python": platform.python_version(),
         "git_commit": commit,
-        "git_dirty": None if status is None else bool(status),
+        "git_dirty": dirty,
         "lock_sha256": sha256(lock) if lock.is_file() else None,
         "notebooks": {step: sha256(path) for step, path in notebooks.items()},
     }
@@ -34,11 +33,24 @@ def sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _git(home: Path, *arguments: str) -> str | None:
+def _git(home: Path) -> tuple[str | None, bool | None]:
+    """The commit, and whether a file that git knows differs from it."""
+    command = [
+        "git",
+        "--no-optional-locks",
+        "-C",
+        str(home),
+        "status",
+        "--porcelain=v2",
+        "--branch",
+        "--untracked-files=no",
+    ]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(home), *arguments], capture_output=True, text=True, timeout=10, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+        return None, None
+    if done.returncode != 0:
+        return None, None
+    told = [line for line in done.stdout.splitlines() if line.startswith("# ")]
+    commit = next((line.split()[2] for line in told if line.startswith("# branch.oid ")), "(initial)")
+    return None if commit == "(initial)" else commit, len(told) < len(done.stdout.splitlines())

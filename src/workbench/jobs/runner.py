@@ -42,10 +42,6 @@ from workbench.settings import account_name
 _BY_HAND = Origin()
 
 
-def _nothing() -> None:
-    """What is done when a run's last notebook begins, if nobody asks for more."""
-
-
 @dataclass(frozen=True, slots=True)
 class RunRequest:
     """What a person, the scheduler or JupyterLab asks for.
@@ -142,10 +138,10 @@ class Runner:
         return self.start(prepared)
 
     def run_each(self, requests: Sequence[RunRequest]) -> Iterator[RunOutcome]:
-        """Run one after the other; the first notebook of each gets ready while the last one of the run before runs.
+        """Run one after the other; the first notebook of each gets ready while the last but one of the run before runs.
 
-        It begins meanwhile, too, if its pipeline says that it may (``overlap``); no other step does. If the run before
-        then fails, it is recorded as cancelled.
+        It begins beside the last one, too, if its pipeline says that it may (``overlap``); no other step does. If the
+        run before then fails, it is recorded as cancelled.
 
         Raises
         ------
@@ -156,18 +152,18 @@ class Runner:
         try:
             for number, request in enumerate(requests):
                 prepared, ready = ready, None
-                following = requests[number + 1] if number + 1 < len(requests) else None
                 if prepared is None:
                     self._runs.reap()
                     prepared = self.prepare(request)
 
-                def stage(after: RunRequest | None = following, overlap: bool = prepared.pipeline.overlap) -> None:
+                def stage(left: int, number: int = number, overlap: bool = prepared.pipeline.overlap) -> None:
                     nonlocal ready
-                    ready = None if after is None else self._ahead(after)
-                    if ready is not None and overlap:
+                    if left < 2 and ready is None:
+                        ready = self._ahead(requests[number + 1])
+                    if left == 0 and ready is not None and overlap:
                         ready = self._begun(ready)
 
-                yield self.start(prepared, stage)
+                yield self.start(prepared, stage if number + 1 < len(requests) else None)
         finally:
             if ready is not None:
                 self.dismiss(ready)
@@ -278,8 +274,10 @@ class Runner:
             raise
         return prepared
 
-    def start(self, prepared: Prepared, when_last_begins: Callable[[], None] = _nothing) -> RunOutcome:
-        """Claim and run what was prepared; ``when_last_begins`` is called when the last of its notebooks has begun.
+    def start(self, prepared: Prepared, when_begun: Callable[[int], None] | None = None) -> RunOutcome:
+        """Claim and run what was prepared.
+
+        ``when_begun`` is called when one of its notebooks has begun, with the number of those that follow.
 
         Raises
         ------
@@ -304,7 +302,7 @@ class Runner:
         if not claim.mine:
             asked = json.loads(json.dumps(blotted(prepared.binding.record()), default=str))
             return RunOutcome(claim.run, already_done=True, resumed=False, others=asked != claim.run.parameters)
-        self._finish(claim.run, prepared, when_last_begins)
+        self._finish(claim.run, prepared, when_begun)
         run = self._runs.run(claim.run.run_id)
         assert run is not None
         return RunOutcome(run, already_done=False, resumed=claim.resumed)
@@ -458,7 +456,7 @@ class Runner:
             key, Owner.current(), state, reason, folder=self._folder(key), origin=request.origin
         )
 
-    def _finish(self, run: RunRecord, prepared: Prepared, when_last_begins: Callable[[], None]) -> None:
+    def _finish(self, run: RunRecord, prepared: Prepared, when_begun: Callable[[int], None] | None) -> None:
         """Run what is left of a run and record how it ended."""
         folder = self._host.settings.home / run.folder
         try:
@@ -467,7 +465,7 @@ class Runner:
             if prepared.steps is None:
                 unseal(folder)
                 self._runs.set_state(run.run_id, RunState.RUNNING, attempt=run.attempt)
-            steps.execute(when_last_begins)
+            steps.execute(when_begun)
             self._runs.set_state(run.run_id, RunState.SUCCEEDED, exit_code=0, attempt=run.attempt)
         except BaseException as error:
             if prepared.steps is not None:

@@ -54,7 +54,10 @@ class StagedNotebook:
             raise self._error
 
     def dismiss(self) -> None:
-        """End it, and wait until nothing of it is there any more. What kept it from getting ready is not told: nobody waits for it any more."""
+        """End it, and wait until nothing of it is there any more.
+
+        What kept it from getting ready is not told: nobody waits for it any more.
+        """
         self._cancel.set()
         self._thread.join()
 

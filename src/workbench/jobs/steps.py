@@ -108,17 +108,21 @@ class Steps:
         self._claimed_running = False
         self._begun = False  # whether the notebook that stands by has been let go
         self._is_shown = False  # whether it is this run that the watcher is told of
-        self._when_last_begins: Callable[[], None] | None = None
+        self._when_begun: Callable[[int], None] | None = None
+        self._told: set[str] = set()  # of which steps it knows
 
-    def execute(self, when_last_begins: Callable[[], None]) -> None:
-        """Do what is not done yet, in order; ``when_last_begins`` is called when the last notebook has begun.
+    def execute(self, when_begun: Callable[[int], None] | None) -> None:
+        """Do what is not done yet, in order.
+
+        ``when_begun`` is called when a notebook has begun, with the number of those that follow it; if there is one,
+        somebody will want a kernel when this run's last notebook has got its own.
 
         Raises
         ------
         WorkbenchError
             Of the step that failed; the later ones have not run.
         """
-        self._when_last_begins = when_last_begins
+        self._when_begun = when_begun
         self._is_shown = True
         if self._pulse.has_started:
             self._started = self._host.clock.monotonic()  # what it had to wait for its turn is not counted
@@ -257,9 +261,9 @@ class Steps:
             if following is not None and following.name not in self._staged and self._pipeline.timeout_s is None:
                 with suppress(WorkbenchError):  # it is told when that step's turn has come
                     self._stage(following, ahead=True)
-            elif following is None and self._when_last_begins is not None:
-                tell, self._when_last_begins = self._when_last_begins, None  # once, however often it is tried
-                tell()
+            if self._when_begun is not None and step.name not in self._told:
+                self._told.add(step.name)  # once, however often it is tried
+                self._when_begun(len(self._pipeline.steps) - 1 - self._number(step))
         finally:
             self._leaving.append(staged)
             staged.finish()
@@ -269,8 +273,8 @@ class Steps:
     def _stage(self, step: Step, *, ahead: bool) -> StagedNotebook:
         """Start a step's kernel and hold its notebook at the gate; ``ahead`` opens what its first cells need."""
         promotion.require_same(self._pipeline, step, self._code)
-        last = step is self._pipeline.steps[-1]
-        self._pool.prestart(1 if last else 2)  # one for this step, one to be ready for what comes next
+        more = self._when_begun is not None or step is not self._pipeline.steps[-1]
+        self._pool.prestart(2 if more else 1)  # one for this step, one to be ready for what comes next
         cancel, gate = StopSignal(self._stop), Gate()
         work = partial(
             execute,

@@ -78,7 +78,7 @@ def collect(
         equity=frame,
         benchmark=benchmark,
         benchmark_note=note,
-        values=figures.summary(valued, fills),
+        values=figures.summary(frame, fills),
         benchmark_values={} if benchmark is None else figures.of_curve(benchmark),
         traded_usd=sum((row["quantity"] * row["price"] for row in fills), Decimal(0)),
         trades=len({row["client_order_id"] for row in fills}),

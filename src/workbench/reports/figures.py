@@ -36,11 +36,12 @@ def equity_frame(equity: Sequence[Row]) -> pd.DataFrame:
     >>> equity_frame([first, {**later, "return": Decimal("0.1")}])["wealth"].round(6).tolist()
     [100.0, 110.0]
     """
+    import numpy as np
     import pandas as pd
 
     frame = pd.DataFrame(
         {"cash": [float(row["cash"]) for row in equity], "equity": [float(row["equity"]) for row in equity]},
-        index=pd.DatetimeIndex([pd.Timestamp(row["session"]) for row in equity], name="session"),
+        index=pd.DatetimeIndex(np.array([row["session"] for row in equity], dtype="datetime64[ns]"), name="session"),
     )
     frame["wealth"] = frame["equity"]
     if any(row["deposits"] for row in equity[1:]):
@@ -49,17 +50,16 @@ def equity_frame(equity: Sequence[Row]) -> pd.DataFrame:
     return frame
 
 
-def summary(equity: Sequence[Row], fills: Sequence[Row]) -> dict[str, float]:
+def summary(frame: pd.DataFrame, fills: Sequence[Row]) -> dict[str, float]:
     """The research room's metrics of an account; a ratio that is not defined is NaN.
 
-    ``equity`` and ``fills`` are rows of one account, ``equity`` not empty. Money that was paid in counts
-    for no return.
+    ``frame`` is that of :func:`equity_frame`, not empty, ``fills`` are rows of the same account. Money that was paid
+    in counts for no return.
     """
     import pandas as pd
 
     from workbench.research import metrics
 
-    frame = equity_frame(equity)
     traded = pd.DataFrame(
         [{name: float(fill[name]) for name in ("quantity", "price", "fee")} for fill in fills],
         columns=["quantity", "price", "fee"],

@@ -374,7 +374,7 @@ def _metrics(journal: Journal, account: str) -> list[tables.Row]:
     fills = tables.counted_fills(journal, account=account, until=last)
     return [
         {"account": account, "metric": name, "session": last, "value": figures.finite(value)}
-        for name, value in figures.summary(equity, fills).items()
+        for name, value in figures.summary(figures.equity_frame(equity), fills).items()
     ]
 
 

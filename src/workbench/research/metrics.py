@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 SESSIONS_PER_YEAR = 252
@@ -49,7 +50,7 @@ def cagr(equity: pd.Series[float], sessions_per_year: float = SESSIONS_PER_YEAR)
 
 def volatility(equity: pd.Series[float], sessions_per_year: float = SESSIONS_PER_YEAR) -> float:
     """Sample standard deviation of the returns, annualised by the square root of the sessions in a year."""
-    return float(returns(equity).std(ddof=1) * math.sqrt(sessions_per_year))
+    return _deviation(_changes(equity)) * math.sqrt(sessions_per_year)
 
 
 def sharpe(
@@ -59,8 +60,8 @@ def sharpe(
 
     Source: W. Sharpe, "The Sharpe Ratio", Journal of Portfolio Management (1994).
     """
-    change = returns(equity) - risk_free_rate / sessions_per_year
-    return _ratio(float(change.mean()) * math.sqrt(sessions_per_year), float(change.std(ddof=1)))
+    change = _changes(equity) - risk_free_rate / sessions_per_year
+    return _ratio(_mean(change) * math.sqrt(sessions_per_year), _deviation(change))
 
 
 def sortino(
@@ -71,16 +72,17 @@ def sortino(
     The downside deviation is the root of the mean squared negative return over *all* sessions.
     Source: F. Sortino and L. Price, "Performance Measurement in a Downside Risk Framework" (1994).
     """
-    change = returns(equity) - risk_free_rate / sessions_per_year
-    if change.empty:
+    change = _changes(equity) - risk_free_rate / sessions_per_year
+    if not len(change):
         return math.nan
-    downside = math.sqrt(float(np.mean(np.minimum(change.to_numpy(), 0.0) ** 2)))
-    return _ratio(float(change.mean()) * math.sqrt(sessions_per_year), downside)
+    downside = math.sqrt(float(np.mean(np.minimum(change, 0.0) ** 2)))
+    return _ratio(_mean(change) * math.sqrt(sessions_per_year), downside)
 
 
 def max_drawdown(equity: pd.Series[float]) -> float:
     """The deepest drawdown, as a negative fraction."""
-    return float(drawdown(equity).min())
+    value = equity.to_numpy(dtype=float)
+    return float((value / np.maximum.accumulate(value) - 1.0).min())
 
 
 def longest_drawdown(equity: pd.Series[float]) -> int:
@@ -190,7 +192,7 @@ def information_ratio(
 
 def exposure(equity: pd.Series[float], cash: pd.Series[float]) -> float:
     """Mean over the sessions of the invested fraction of equity, short positions counting against long ones."""
-    return float((1.0 - cash / equity).mean())
+    return _mean(1.0 - cash.to_numpy(dtype=float) / equity.to_numpy(dtype=float))
 
 
 def turnover(equity: pd.Series[float], fills: pd.DataFrame, sessions_per_year: float = SESSIONS_PER_YEAR) -> float:
@@ -198,7 +200,8 @@ def turnover(equity: pd.Series[float], fills: pd.DataFrame, sessions_per_year: f
     years = (len(equity) - 1) / sessions_per_year
     if years <= 0:
         return math.nan
-    return float((fills["quantity"] * fills["price"]).sum() / equity.mean() / years)
+    traded = float(np.dot(fills["quantity"].to_numpy(dtype=float), fills["price"].to_numpy(dtype=float)))
+    return traded / float(equity.mean()) / years
 
 
 def win_rate(trades: pd.DataFrame) -> float:
@@ -280,3 +283,19 @@ def against(
 def _ratio(value: float, by: float) -> float:
     # A spread below rounding noise is none.
     return value / by if by > 1e-15 else math.nan
+
+
+def _changes(equity: pd.Series[float]) -> npt.NDArray[np.float64]:
+    """:func:`returns` as an array: a frame of a few dozen sessions costs more in pandas than its numbers do."""
+    value = equity.to_numpy(dtype=float)
+    change: npt.NDArray[np.float64] = value[1:] / value[:-1] - 1.0
+    return change
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else math.nan
+
+
+def _deviation(values: npt.NDArray[np.float64]) -> float:
+    """Sample standard deviation; NaN of fewer than two."""
+    return float(values.std(ddof=1)) if len(values) > 1 else math.nan

@@ -51,6 +51,7 @@ class _Call:
     body: bytes
     receive: Receive
     send: Send
+    met: float  # when on the venue's monotonic clock it met its fault, which whoever asks knows from then on
 
     def again(self) -> Receive:
         """A ``receive`` that gives the body, then goes on as before."""
@@ -90,11 +91,11 @@ class Front:
             await self._app(scope, receive, send)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        fault = self._venue.faults.for_request(scope["method"], scope["path"])
+        fault, met = self._venue.faults.for_request(scope["method"], scope["path"]), self._venue.clock.monotonic()
         if fault is None:
             await self._counted(scope, receive, send)
             return
-        call = _Call(scope, await _read_body(receive), receive, send)
+        call = _Call(scope, await _read_body(receive), receive, send, met)
         done = await self._carry_out(call) if fault.accept else None
         await self._play(fault, done, call)
 
@@ -126,7 +127,7 @@ class Front:
         A request that was not carried out before never is once its client has gone.
         """
         gone = asyncio.create_task(_disconnected(call.receive))
-        patience = asyncio.create_task(self._wait(fault.seconds))
+        patience = asyncio.create_task(self._wait(None if fault.seconds is None else call.met + fault.seconds))
         await asyncio.wait({gone, patience}, return_when=asyncio.FIRST_COMPLETED)
         left = gone.done()
         for task in (gone, patience):
@@ -140,10 +141,9 @@ class Front:
         for message in done or []:
             await call.send(message)
 
-    async def _wait(self, seconds: float | None) -> None:
-        """Until released, or until the venue's clock has moved on by so many seconds."""
+    async def _wait(self, deadline: float | None) -> None:
+        """Until released, or until that moment on the venue's clock."""
         clock, released = self._venue.clock, self._venue.released
-        deadline = None if seconds is None else clock.monotonic() + seconds
         while not released.is_set() and (deadline is None or clock.monotonic() < deadline):
             # The clock may be one that only a test moves, so it is looked at again and again.
             try:

@@ -22,6 +22,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,6 +48,27 @@ _LOGGER = "workbench.kernel"
 METADATA = "workbench"  # the key of ours in a message's metadata
 
 
+class _AskedTwice:
+    """A question about a cell that ipykernel asks, to see whether it awaits something, and IPython again to run it."""
+
+    def __init__(self, ask: Callable[..., Any]) -> None:
+        self._ask = ask
+        self._known: tuple[tuple[Any, ...], Any] | None = None
+
+    def __call__(self, raw_cell: str, **more: Any) -> Any:
+        asked = (raw_cell, *more.items())
+        known, self._known = self._known, None
+        if known is not None and known[0] == asked:
+            return known[1]
+        answer = self._ask(raw_cell, **more)
+        self._known = (asked, answer)
+        return answer
+
+    def forget(self) -> None:
+        """Another cell begins: what it means may depend on what has happened since."""
+        self._known = None
+
+
 class Kernel(IPythonKernel):
     """IPython's kernel for one production notebook."""
 
@@ -60,6 +82,8 @@ class Kernel(IPythonKernel):
         self._watch.install()
         meter.broken = lambda reason: self._watch.fault(reason, log=True)
         commands.install(self.shell)
+        self._questions = [_AskedTwice(self.shell.transform_cell), _AskedTwice(self.shell.should_run_async)]
+        self.shell.transform_cell, self.shell.should_run_async = self._questions
         self._interrupts = Interrupts()
         self._interrupts.install(self.shell)
         self.shell.ask_exit = _leave  # exit() and quit() fail the cell, as sys.exit() does
@@ -119,6 +143,8 @@ class Kernel(IPythonKernel):
         self._publish_status("idle", "shell")
 
     async def execute_request(self, stream: Any, ident: Any, parent: dict[str, Any]) -> None:
+        for question in self._questions:
+            question.forget()
         order = parent["metadata"].get(METADATA)
         if order is not None and order.get("closing"):
             await self._watch.settle()

@@ -21,7 +21,7 @@ import workbench
 from workbench.errors import ConfigError
 from workbench.jobs.parameters import read_cells, read_parameters, source_of
 from workbench.jobs.pipelines import Pipeline, Step
-from workbench.settings import Settings
+from workbench.settings import Settings, toml
 
 FORMAT = 1
 _SHORT = 12  # characters of a hash that tells cells and values apart for a person
@@ -196,7 +196,7 @@ def read_pins(file: Path) -> Pins:
         If it is no promotion, or not as it was written.
     """
     try:
-        lock = tomllib.loads(file.read_text(encoding="utf-8"))
+        lock = toml(file.read_text(encoding="utf-8"))
         found = Pins(
             values=lock["values"],
             steps={s["name"]: Code(s["notebook"], s["code_sha256"], tuple(s["cells"])) for s in lock["steps"]},

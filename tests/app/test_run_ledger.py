@@ -122,19 +122,25 @@ def test_a_notebook_by_itself_has_the_same_ledger_and_may_be_run_again(home: Pat
     assert (missing.returncode, missing.stderr) == (64, "workbench: no notebook notebooks/none.ipynb\n")
 
 
-def test_a_run_without_orders_spares_its_runner_pandas(home: Path) -> None:
+@pytest.mark.parametrize("orders", [False, True])
+def test_a_run_spares_its_runner_pandas(home: Path, orders: bool) -> None:
     """Half a second of every run; a forgotten import at the top of some module would bring it back unnoticed."""
-    notebook = write_notebook(home / "small.ipynb", "1 + 1")
-    assert run(home, notebook.name).returncode == 0  # which keeps the calendar for the next one
+    if orders:
+        before, command = ["daily", "--session", "2013-02-14"], ["daily", "--session", "2013-02-15"]
+    else:
+        before = command = [write_notebook(home / "small.ipynb", "1 + 1").name]
+    assert run(home, *before).returncode == 0  # which keeps the calendar for the next one
     code = (
         "import sys\n"
         "from workbench.cli.main import main\n"
-        "try: main(['run', sys.argv[1]])\n"
+        "try: main(['run', *sys.argv[1:]])\n"
         "except SystemExit as end: print('ended', end.code, sorted({'pandas', 'numpy', 'requests'} & set(sys.modules)))"
     )
-    command = [sys.executable, "-c", code, str(notebook)]
-    done = subprocess.run(command, cwd=home, env=environment(), capture_output=True, text=True, timeout=300, check=True)
-    assert done.stdout.splitlines()[-1] == "ended 0 []"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        cwd=home, env=environment(), capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == f"ended 0 {['numpy'] if orders else []}"
 
 
 def test_a_step_that_may_order_has_to_say_what_it_decided(home: Path) -> None:

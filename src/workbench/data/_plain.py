@@ -54,12 +54,13 @@ class Plain(Records):
         snapshot: int | None = None,
         at: datetime | None = None,
         cleaned: bool = False,
+        followed: bool = False,
     ) -> BarRows:
         """Raw bars as long columns, sorted by symbol, then time: what rules and cleaning work on.
 
-        Symbols are tickers as traded on the day, as they are stored: no instrument is followed. ``start`` and
-        ``end`` are sessions, both included. Symbols without a bar in the range are left out; none at all is an
-        empty answer.
+        Symbols are tickers as traded on the day, as they are stored; ``followed`` takes them for those of the last
+        session read, as ``bars`` does, with what their instruments were before. ``start`` and ``end`` are sessions,
+        both included. Symbols without a bar in the range are left out; none at all is an empty answer.
 
         Raises
         ------
@@ -78,7 +79,9 @@ class Plain(Records):
         if unknown:
             kind = "bars" if daily else "minutes"
             raise DataError(f"no {kind} of {', '.join(unknown)} in the lake", hint=nearest(unknown[0], known))
-        columns = self._long(Listings(()).pieces(names, date.max), start, end, frequency, version, cleaned=cleaned)
+        listings = self._reader(version).listings if followed else Listings(())
+        pieces = listings.pieces(names, (end or date.max) if followed else date.max)
+        columns = self._long(pieces, start, end, frequency, version, cleaned=cleaned)
         return BarRows.from_columns(columns, names, frequency, version)
 
     def history(

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.brokers.market import Bar, exact
-from workbench.data.bars import FIELDS
-from workbench.errors import DataError
+from workbench.data.dataset import FIELDS
+from workbench.data.rows import BarRows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import pandas as pd
 
-    from workbench.data.bars import Bars
     from workbench.data.lake import Lake
 
 # A close older than this says nothing about the market when an order was sent.
@@ -39,17 +37,16 @@ class Prices:
     Parameters
     ----------
     bars
-        Raw bars, or None if there are none.
+        Raw bars.
     actions
-        Splits and dividends as from ``Lake.actions``.
+        Splits and dividends as from ``Lake.action_rows``.
     """
 
-    def __init__(self, bars: Bars | None, actions: pd.DataFrame) -> None:
-        self._series = {} if bars is None else _by_symbol(bars)
+    def __init__(self, bars: BarRows, actions: Sequence[tuple[str, date, str, float]]) -> None:
+        self._series = _by_symbol(bars)
         self._actions: dict[str, list[tuple[date, str, Decimal]]] = {}
-        for row in actions.to_dict("records"):
-            entry = (row["ex_date"].date(), str(row["kind"]), exact(row["value"]))
-            self._actions.setdefault(str(row["symbol"]), []).append(entry)
+        for symbol, ex_date, kind, value in actions:
+            self._actions.setdefault(symbol, []).append((ex_date, kind, exact(value)))
 
     @classmethod
     def read(cls, lake: Lake, symbols: Sequence[str], first: date, *, snapshot: int | None = None) -> Prices:
@@ -62,13 +59,13 @@ class Prices:
         DataError
             If the lake cannot be read.
         """
-        wanted, start = sorted(set(symbols)), first - _OLDEST
-        try:
-            bars: Bars | None = _bars(lake, wanted, start, snapshot)
-        except DataError:  # perhaps one symbol of many is unknown
-            known = set(lake.symbols(snapshot)).intersection(wanted)
-            bars = _bars_or_none(lake, sorted(known), start, snapshot)
-        return cls(bars, lake.actions(wanted, start=start, snapshot=snapshot))
+        start = first - _OLDEST
+        version = lake.snapshot() if snapshot is None else snapshot  # of bars and actions alike
+        known = sorted(set(lake.symbols(version)).intersection(symbols))
+        if not known:
+            return cls(BarRows.none("daily", version), [])
+        bars = lake.rows(known, start=start, snapshot=version, followed=True)
+        return cls(bars, lake.action_rows(known, start=start, snapshot=version))
 
     def reach(self, symbol: str, session: date) -> bool:
         """Whether the symbol's prices, and so its splits, are known up to ``session``."""
@@ -127,27 +124,15 @@ def typical_price(bar: Bar) -> Decimal:
     return (bar.high + bar.low + bar.close) / 3
 
 
-def _bars(lake: Lake, symbols: Sequence[str], start: date, snapshot: int | None) -> Bars:
-    return lake.bars(symbols, start=start, adjustment="raw", snapshot=snapshot)
-
-
-def _bars_or_none(lake: Lake, symbols: Sequence[str], start: date, snapshot: int | None) -> Bars | None:
-    """Bars of symbols that the lake has; None if none of them traded since ``start``."""
-    if not symbols:
-        return None
-    coverage = lake.coverage(symbols, snapshot)
-    traded = [str(name) for name, last in coverage["last"].items() if last.date() >= start]
-    return _bars(lake, traded, start, snapshot) if traded else None
-
-
-def _by_symbol(bars: Bars) -> dict[str, _Series]:
-    days = bars.sessions.to_numpy().astype("datetime64[D]")
+def _by_symbol(bars: BarRows) -> dict[str, _Series]:
+    days = bars.at.astype("datetime64[D]")
+    values = np.column_stack([getattr(bars, field) for field in FIELDS])
+    whole = ~np.isnan(values).any(axis=1)
     found = {}
-    for symbol in bars.symbols:
-        values = np.column_stack([getattr(bars, field)[symbol].to_numpy() for field in FIELDS])
-        traded = ~np.isnan(values).any(axis=1)
+    for symbol, rows in bars:
+        traded = whole[rows]
         if traded.any():
-            found[symbol] = _Series(days[traded], values[traded])
+            found[symbol] = _Series(days[rows][traded], values[rows][traded])
     return found
 
 

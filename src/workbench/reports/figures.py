@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from workbench.reports.tables import Row
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pandas as pd
+
+    from workbench.research.metrics import Curve
 
 _ON_RETURNS = ("total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar")
 
@@ -36,42 +41,38 @@ def equity_frame(equity: Sequence[Row]) -> pd.DataFrame:
     >>> equity_frame([first, {**later, "return": Decimal("0.1")}])["wealth"].round(6).tolist()
     [100.0, 110.0]
     """
-    import numpy as np
     import pandas as pd
 
-    frame = pd.DataFrame(
-        {"cash": [float(row["cash"]) for row in equity], "equity": [float(row["equity"]) for row in equity]},
-        index=pd.DatetimeIndex(np.array([row["session"] for row in equity], dtype="datetime64[ns]"), name="session"),
-    )
-    frame["wealth"] = frame["equity"]
+    days = np.array([row["session"] for row in equity], dtype="datetime64[ns]")
+    return pd.DataFrame(curves(equity), index=pd.DatetimeIndex(days, name="session"))
+
+
+def curves(equity: Sequence[Row]) -> dict[str, npt.NDArray[np.float64]]:
+    """The columns of :func:`equity_frame` by name, for who needs no pandas."""
+    found = {name: np.array([float(row[name]) for row in equity]) for name in ("cash", "equity")}
+    found["wealth"] = found["equity"]
     if any(row["deposits"] for row in equity[1:]):
-        growth = pd.Series([1.0 + float(row["return"] or 0) for row in equity], index=frame.index)
-        frame["wealth"] = frame["equity"].iloc[0] * growth.cumprod()
-    return frame
+        growth = np.array([1.0 + float(row["return"] or 0) for row in equity])
+        found["wealth"] = found["equity"][0] * growth.cumprod()
+    return found
 
 
-def summary(frame: pd.DataFrame, fills: Sequence[Row]) -> dict[str, float]:
+def summary(curves: Mapping[str, Curve] | pd.DataFrame, fills: Sequence[Row]) -> dict[str, float]:
     """The research room's metrics of an account; a ratio that is not defined is NaN.
 
-    ``frame`` is that of :func:`equity_frame`, not empty, ``fills`` are rows of the same account. Money that was paid
-    in counts for no return.
+    ``curves`` are those of :func:`curves` or :func:`equity_frame`, not empty, ``fills`` are rows of the same account.
+    Money that was paid in counts for no return.
     """
-    import pandas as pd
-
     from workbench.research import metrics
 
-    traded = pd.DataFrame(
-        [{name: float(fill[name]) for name in ("quantity", "price", "fee")} for fill in fills],
-        columns=["quantity", "price", "fee"],
-        dtype="float64",
-    )
-    values = metrics.summary(frame["equity"], frame["cash"], traded)
-    if not frame["wealth"].equals(frame["equity"]):
-        values |= of_curve(frame["wealth"])
+    traded = {name: np.array([float(fill[name]) for fill in fills]) for name in ("quantity", "price", "fee")}
+    values = metrics.summary(curves["equity"], curves["cash"], traded)
+    if not np.array_equal(curves["wealth"], curves["equity"]):
+        values |= of_curve(curves["wealth"])
     return values
 
 
-def of_curve(value: pd.Series[float]) -> dict[str, float]:
+def of_curve(value: Curve) -> dict[str, float]:
     """The metrics that need nothing but a curve of values (USD by session); NaN where undefined."""
     from workbench.research import metrics
 

@@ -353,7 +353,7 @@ def _executions(
         wanted |= {row["client_order_id"], row["replaces"]}
     if not wanted:
         return []
-    from workbench.reports.execution import executions_where  # and with it pandas, which a run without orders spares
+    from workbench.reports.execution import executions_where  # and with it numpy, which a run without orders spares
 
     listed = json.dumps(sorted(wanted - {None}))
     return executions_where(journal, lake, "i.client_order_id IN (SELECT value FROM json_each(?))", [listed])
@@ -374,7 +374,7 @@ def _metrics(journal: Journal, account: str) -> list[tables.Row]:
     fills = tables.counted_fills(journal, account=account, until=last)
     return [
         {"account": account, "metric": name, "session": last, "value": figures.finite(value)}
-        for name, value in figures.summary(figures.equity_frame(equity), fills).items()
+        for name, value in figures.summary(figures.curves(equity), fills).items()
     ]
 
 

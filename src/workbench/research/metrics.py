@@ -1,6 +1,7 @@
 """What a backtest is judged by. Returns are simple returns per session; a year is 252 sessions unless said otherwise.
 
-Every function takes the equity of the account by session. ``risk_free_rate`` is a simple rate per year, of which
+Every function takes the equity of the account by session; those of :func:`summary` also take it as an array, so that
+who needs nothing else of pandas need not wait for it. ``risk_free_rate`` is a simple rate per year, of which
 each session bears ``risk_free_rate / sessions_per_year``. An undefined ratio (no variation, no drawdown, a single
 session) is NaN. Where empyrical-reloaded defines the same metric the numbers are the same (a test runs both).
 """
@@ -8,10 +9,17 @@ session) is NaN. Where empyrical-reloaded defines the same metric the numbers ar
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    Curve = pd.Series[float] | npt.NDArray[np.float64]
+    Fills = pd.DataFrame | Mapping[str, npt.NDArray[np.float64]]
 
 SESSIONS_PER_YEAR = 252
 
@@ -19,6 +27,7 @@ SESSIONS_PER_YEAR = 252
 def returns(equity: pd.Series[float]) -> pd.Series[float]:
     """Simple return of each session but the first.
 
+    >>> import pandas as pd
     >>> returns(pd.Series([100.0, 110.0, 99.0])).round(6).tolist()
     [0.1, -0.1]
     """
@@ -28,34 +37,35 @@ def returns(equity: pd.Series[float]) -> pd.Series[float]:
 def drawdown(equity: pd.Series[float]) -> pd.Series[float]:
     """Equity below its running maximum, as a fraction of it: zero or negative.
 
+    >>> import pandas as pd
     >>> drawdown(pd.Series([100.0, 120.0, 90.0])).tolist()
     [0.0, 0.0, -0.25]
     """
     return equity / equity.cummax() - 1.0
 
 
-def total_return(equity: pd.Series[float]) -> float:
+def total_return(equity: Curve) -> float:
     """Simple return from the first to the last session."""
-    return float(equity.iloc[-1] / equity.iloc[0] - 1.0)
+    value = _values(equity)
+    return float(value[-1] / value[0] - 1.0)
 
 
-def cagr(equity: pd.Series[float], sessions_per_year: float = SESSIONS_PER_YEAR) -> float:
+def cagr(equity: Curve, sessions_per_year: float = SESSIONS_PER_YEAR) -> float:
     """Compound annual growth rate, as a fraction per year; NaN if the equity ends below zero."""
-    sessions = len(equity) - 1
-    growth = float(equity.iloc[-1] / equity.iloc[0])
+    value = _values(equity)
+    sessions = len(value) - 1
+    growth = float(value[-1] / value[0])
     if sessions < 1 or growth < 0:
         return math.nan
     return float(growth ** (sessions_per_year / sessions)) - 1.0
 
 
-def volatility(equity: pd.Series[float], sessions_per_year: float = SESSIONS_PER_YEAR) -> float:
+def volatility(equity: Curve, sessions_per_year: float = SESSIONS_PER_YEAR) -> float:
     """Sample standard deviation of the returns, annualised by the square root of the sessions in a year."""
     return _deviation(_changes(equity)) * math.sqrt(sessions_per_year)
 
 
-def sharpe(
-    equity: pd.Series[float], sessions_per_year: float = SESSIONS_PER_YEAR, risk_free_rate: float = 0.0
-) -> float:
+def sharpe(equity: Curve, sessions_per_year: float = SESSIONS_PER_YEAR, risk_free_rate: float = 0.0) -> float:
     """Mean return above the risk-free one over its sample standard deviation, annualised.
 
     Source: W. Sharpe, "The Sharpe Ratio", Journal of Portfolio Management (1994).
@@ -64,9 +74,7 @@ def sharpe(
     return _ratio(_mean(change) * math.sqrt(sessions_per_year), _deviation(change))
 
 
-def sortino(
-    equity: pd.Series[float], sessions_per_year: float = SESSIONS_PER_YEAR, risk_free_rate: float = 0.0
-) -> float:
+def sortino(equity: Curve, sessions_per_year: float = SESSIONS_PER_YEAR, risk_free_rate: float = 0.0) -> float:
     """Annualised mean return over annualised downside deviation; the required return is the risk-free one.
 
     The downside deviation is the root of the mean squared negative return over *all* sessions.
@@ -79,15 +87,16 @@ def sortino(
     return _ratio(_mean(change) * math.sqrt(sessions_per_year), downside)
 
 
-def max_drawdown(equity: pd.Series[float]) -> float:
+def max_drawdown(equity: Curve) -> float:
     """The deepest drawdown, as a negative fraction."""
-    value = equity.to_numpy(dtype=float)
+    value = _values(equity)
     return float((value / np.maximum.accumulate(value) - 1.0).min())
 
 
 def longest_drawdown(equity: pd.Series[float]) -> int:
     """The most sessions in a row that the equity stayed below its highest value so far.
 
+    >>> import pandas as pd
     >>> longest_drawdown(pd.Series([100.0, 90.0, 95.0, 101.0, 100.0]))
     2
     """
@@ -96,7 +105,7 @@ def longest_drawdown(equity: pd.Series[float]) -> int:
     return int(runs.max())
 
 
-def calmar(equity: pd.Series[float], sessions_per_year: float = SESSIONS_PER_YEAR) -> float:
+def calmar(equity: Curve, sessions_per_year: float = SESSIONS_PER_YEAR) -> float:
     """Compound annual growth rate over the size of the deepest drawdown."""
     return _ratio(cagr(equity, sessions_per_year), abs(max_drawdown(equity)))
 
@@ -190,18 +199,18 @@ def information_ratio(
     return _ratio(mean, tracking_error(equity, benchmark, sessions_per_year))
 
 
-def exposure(equity: pd.Series[float], cash: pd.Series[float]) -> float:
+def exposure(equity: Curve, cash: Curve) -> float:
     """Mean over the sessions of the invested fraction of equity, short positions counting against long ones."""
-    return _mean(1.0 - cash.to_numpy(dtype=float) / equity.to_numpy(dtype=float))
+    return _mean(1.0 - _values(cash) / _values(equity))
 
 
-def turnover(equity: pd.Series[float], fills: pd.DataFrame, sessions_per_year: float = SESSIONS_PER_YEAR) -> float:
+def turnover(equity: Curve, fills: Fills, sessions_per_year: float = SESSIONS_PER_YEAR) -> float:
     """Value bought plus value sold, per year, as a multiple of mean equity."""
     years = (len(equity) - 1) / sessions_per_year
     if years <= 0:
         return math.nan
-    traded = float(np.dot(fills["quantity"].to_numpy(dtype=float), fills["price"].to_numpy(dtype=float)))
-    return traded / float(equity.mean()) / years
+    traded = float(np.dot(_values(fills["quantity"]), _values(fills["price"])))
+    return traded / _mean(_values(equity)) / years
 
 
 def win_rate(trades: pd.DataFrame) -> float:
@@ -217,15 +226,15 @@ def profit_factor(trades: pd.DataFrame) -> float:
 
 
 def summary(
-    equity: pd.Series[float],
-    cash: pd.Series[float],
-    fills: pd.DataFrame,
+    equity: Curve,
+    cash: Curve,
+    fills: Fills,
     sessions_per_year: float = SESSIONS_PER_YEAR,
     risk_free_rate: float = 0.0,
 ) -> dict[str, float]:
     """The metrics of any account by name; money in USD, everything else a fraction or a ratio."""
     return {
-        "final_equity_usd": float(equity.iloc[-1]),
+        "final_equity_usd": float(_values(equity)[-1]),
         "total_return": total_return(equity),
         "cagr": cagr(equity, sessions_per_year),
         "volatility": volatility(equity, sessions_per_year),
@@ -235,8 +244,8 @@ def summary(
         "calmar": calmar(equity, sessions_per_year),
         "exposure": exposure(equity, cash),
         "turnover": turnover(equity, fills, sessions_per_year),
-        "fills": float(len(fills)),
-        "fees_usd": float(fills["fee"].sum()),
+        "fills": float(len(fills["fee"])),
+        "fees_usd": float(_values(fills["fee"]).sum()),
     }
 
 
@@ -285,11 +294,14 @@ def _ratio(value: float, by: float) -> float:
     return value / by if by > 1e-15 else math.nan
 
 
-def _changes(equity: pd.Series[float]) -> npt.NDArray[np.float64]:
+def _values(column: Any) -> npt.NDArray[np.float64]:
+    return np.asarray(column, dtype=np.float64)
+
+
+def _changes(equity: Curve) -> npt.NDArray[np.float64]:
     """:func:`returns` as an array: a frame of a few dozen sessions costs more in pandas than its numbers do."""
-    value = equity.to_numpy(dtype=float)
-    change: npt.NDArray[np.float64] = value[1:] / value[:-1] - 1.0
-    return change
+    value = _values(equity)
+    return value[1:] / value[:-1] - 1.0
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float:

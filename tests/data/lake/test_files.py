@@ -43,7 +43,7 @@ def lake(loaded: Path, tmp_path: Path) -> Iterator[Lake]:
 
 def closes(lake: Lake, symbol: str, snapshot: int | None = None) -> list[float]:
     pieces = Listings(()).pieces([symbol], date.max)
-    return [row[4] for row in lake._sql(snapshot or lake.snapshot()).history(pieces, date.max)]
+    return [row[4] for row in lake._sql(snapshot or lake.snapshot()).history(pieces, date.min, date.max)]
 
 
 def is_direct(lake: Lake, snapshot: int | None = None) -> bool:
@@ -89,11 +89,11 @@ def test_a_file_that_cannot_hold_what_is_asked_for_is_not_opened(lake: Lake) -> 
     delete(lake, "minutes", newest)
     reader = lake._sql(newest)
     assert sorted(reader.bars(everyone, date.min, date.max)["close"].tolist()) == [1.0, 2.5, 3.0]
-    assert [row[4] for row in reader.history(everyone, date(2013, 1, 3))] == [1.0, 2.5]
+    assert [row[4] for row in reader.history(everyone, date.min, date(2013, 1, 3))] == [1.0, 2.5]
     assert reader.traded(date(2013, 1, 3), None) == ["A", "B"]
     assert sorted(reader.minutes(everyone, date.min, date.max, cleaned=True)["close"].tolist()) == [1.0, 2.0]
     with pytest.raises(DataError, match="No such file"):
-        reader.history(Listings(()).pieces(["B"], date.max), date.max)
+        reader.history(Listings(()).pieces(["B"], date.max), date.min, date.max)
 
 
 def test_cleaned_bars_are_read_from_files_too(lake: Lake) -> None:
@@ -111,11 +111,15 @@ def test_files_that_another_process_merged_and_deleted_under_a_read_are_read_whe
     newest = lake.snapshot()
     reader = lake._sql(newest)
     pieces = Listings(()).pieces(["A"], date.max)
-    assert [row[4] for row in reader.history(pieces, date.max)] == [1.0, 2.5, 3.0]  # knows its files from here on
+    assert [row[4] for row in reader.history(pieces, date.min, date.max)] == [
+        1.0,
+        2.5,
+        3.0,
+    ]  # knows its files from here on
     with Lake(lake.folder) as other:
         assert other.compact() > 0
         other._rows("CALL ducklake_cleanup_old_files('lake', cleanup_all => true)")
-    assert [row[4] for row in reader.history(pieces, date.max)] == [1.0, 2.5, 3.0]
+    assert [row[4] for row in reader.history(pieces, date.min, date.max)] == [1.0, 2.5, 3.0]
     assert [closes(lake, "A", snapshot) for snapshot in (1, 2, newest)] == [
         [1.0, 2.0],
         [1.0, 2.0, 3.0],

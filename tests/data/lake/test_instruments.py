@@ -61,6 +61,17 @@ def test_an_old_ticker_ends_where_the_instrument_lost_it(lake: Lake) -> None:
     assert lake.bars(["FB"], adjustment="raw").close["FB"].tolist() == [344.36, 301.71, 196.64]
 
 
+@pytest.mark.parametrize("end", [None, date(2022, 1, 28)])
+def test_long_rows_follow_an_instrument_if_they_are_asked_to(lake: Lake, end: date | None) -> None:
+    names = ["FB", "META", "METV"] if end is None else ["FB", "META"]
+    wide = lake.bars(names, end=end, adjustment="raw").close
+    rows = lake.rows(names, end=end, followed=True)
+    assert {symbol: (rows.at[of].tolist(), rows.close[of].tolist()) for symbol, of in rows} == {
+        symbol: (close.dropna().index.to_numpy().tolist(), close.dropna().tolist()) for symbol, close in wide.items()
+    }
+    assert lake.rows(["META"], end=end).close.tolist()[:2] == [15.5, 13.0]  # the ticker, whoever had it
+
+
 def test_all_symbols_hold_every_instrument_once(lake: Lake) -> None:
     assert lake.bars(adjustment="raw").symbols == ["IBM", "META", "METV"]
     assert lake.bars(end=date(2021, 12, 30), adjustment="raw").symbols == ["FB", "IBM", "META"]

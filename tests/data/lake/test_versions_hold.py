@@ -122,7 +122,7 @@ class LakeHistory(RuleBasedStateMachine):
         """From the snapshot's file in the cache; with a reader from the lake's Parquet files."""
         rows = {symbol: self.lake.history(symbol, snapshot=snapshot) for symbol in SYMBOLS}
         if reader is not None:
-            rows = {name: reader.history(Listings(()).pieces([name], date.max), date.max) for name in SYMBOLS}
+            rows = {name: reader.history(Listings(()).pieces([name], date.max), date.min, date.max) for name in SYMBOLS}
         return {(symbol, row[0].isoformat()): row[4] for symbol, found in rows.items() for row in found}
 
     def _cleaned(self, snapshot: int) -> Cells:

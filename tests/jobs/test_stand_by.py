@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -14,11 +14,13 @@ from support.homes import make_home
 
 from workbench.app import Workbench, open_workbench
 from workbench.errors import ConfigError, JobError, NotebookFailed, RunCancelled
+from workbench.jobs.engine import Gate
 from workbench.jobs.kernels import KernelPool
 from workbench.jobs.pages import HtmlWriter
 from workbench.jobs.pipelines import Pipeline, load_pipeline
 from workbench.jobs.preload import PRELOAD
 from workbench.jobs.runner import Prepared, Runner, RunRequest
+from workbench.jobs.staged import StagedNotebook
 from workbench.journal import RunJournal
 from workbench.journal.states import RunState
 
@@ -436,3 +438,26 @@ def test_two_that_took_one_number_for_a_notebook_are_two_runs(runner: Runner, wo
         (0, RunState.SUCCEEDED, False, False), (1, RunState.SUCCEEDED, False, False),
     ]  # fmt: skip
     assert outcomes[0].run.folder != outcomes[1].run.folder
+
+
+def test_what_comes_up_after_a_notebook_has_succeeded_is_told_at_the_end_of_its_run() -> None:
+    def work(when_over: Callable[[], None]) -> None:
+        when_over()
+        raise JobError("its kernel does not go")
+
+    staged = StagedNotebook(Gate(), threading.Event(), work)
+    staged.start()
+    staged.finish()
+    with pytest.raises(JobError, match="does not go"):
+        staged.see_off()
+
+
+def test_a_notebook_that_failed_and_was_tried_again_is_seen_off_without_a_word() -> None:
+    def work(when_over: Callable[[], None]) -> None:
+        raise NotebookFailed("the first time")
+
+    staged = StagedNotebook(Gate(), threading.Event(), work)
+    staged.start()
+    with pytest.raises(NotebookFailed):
+        staged.finish()
+    staged.see_off()

@@ -7,8 +7,10 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ from workbench.journal.states import RunState
 from workbench.lab.execution import LedgerExecution
 from workbench.lab.files import LedgerFiles
 from workbench.lab.links import Link
-from workbench.lab.scheduler import LedgerScheduler
+from workbench.lab.scheduler import LedgerScheduler, _remove
 
 Server = Callable[[], LedgerScheduler]
 SESSION = "2013-03-01"
@@ -131,6 +133,29 @@ def test_deleting_a_job_stops_what_it_has_started(server: Server, home: Path) ->
     assert not Path(scheduler.staging_path, f"waits-{job_id}").exists()
     wait_for_job(job_id)
     assert [run for run in runs(home) if run.state is not RunState.CANCELLED] == []
+
+
+def test_a_folder_goes_though_a_log_is_opened_in_it_meanwhile(tmp_path: Path) -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for number in range(200):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            (folder / "input.ipynb").touch()
+            writer = threading.Thread(target=_open_logs, args=[folder])
+            writer.start()
+            _remove(folder)
+            writer.join()
+            assert not folder.exists()
+    finally:
+        sys.setswitchinterval(before)
+
+
+def _open_logs(folder: Path) -> None:
+    with suppress(FileNotFoundError):  # it was quicker
+        for number in range(3):
+            (folder / f"{number}.log").touch()
 
 
 class Forgetful(LedgerExecution):

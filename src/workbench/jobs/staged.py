@@ -26,6 +26,7 @@ class StagedNotebook:
         self._work = work
         self._error: BaseException | None = None
         self._over = threading.Event()
+        self._has_succeeded = False
         self._thread = threading.Thread(target=self._run, name="notebook", daemon=True)
 
     def start(self) -> None:
@@ -50,7 +51,13 @@ class StagedNotebook:
     def finish(self) -> None:
         """Wait for its end; raises what it ended with. Of one that has succeeded, processes may still be there."""
         self._over.wait()
-        if self._error is not None:
+        if self._error is not None and not self._has_succeeded:
+            raise self._error
+
+    def see_off(self) -> None:
+        """Wait until nothing of it is there any more; raises what came up after it had succeeded."""
+        self._thread.join()
+        if self._has_succeeded and self._error is not None:
             raise self._error
 
     def dismiss(self) -> None:
@@ -61,9 +68,13 @@ class StagedNotebook:
         self._cancel.set()
         self._thread.join()
 
+    def _note_success(self) -> None:
+        self._has_succeeded = True
+        self._over.set()
+
     def _run(self) -> None:
         try:
-            self._work(when_over=self._over.set)
+            self._work(when_over=self._note_success)
         except BaseException as error:  # carried to the thread that waits, which raises it
             self._error = error
         finally:

@@ -134,6 +134,8 @@ class Steps:
             for step, following in zip(waiting, [*waiting[1:], None], strict=True):
                 self._watcher.step(self._run, step, self._number(step), len(self._pipeline.steps))
                 self._with_retries(step, following)
+            while self._leaving:
+                self._leaving.pop().see_off()
         finally:
             self.dismiss()
         if self._pulse.failure is not None:

@@ -45,6 +45,7 @@ from workbench.lab.timetable import Timetable, parse_schedule
 from workbench.settings import Settings, load_settings
 
 _OPEN = (Status.CREATED, Status.QUEUED, Status.IN_PROGRESS, Status.STOPPING)
+_REMOVALS = 10  # attempts at a folder that is written to meanwhile
 
 
 class LedgerScheduler(Scheduler):
@@ -129,7 +130,7 @@ class LedgerScheduler(Scheduler):
             # A scheduled moment stays taken: deleting its job does not bring it back.
             session.query(Link).filter(Link.id == job_id, Link.due.is_(None)).delete()
             session.commit()
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
 
     def list_jobs(self, query: ListJobsQuery) -> ListJobsResponse:
         self.refresh()
@@ -186,7 +187,7 @@ class LedgerScheduler(Scheduler):
                 (Link.id == job_definition_id) | (Link.definition_id == job_definition_id)
             ).delete()
             session.commit()
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
 
     def copy_input_file(self, input_uri: str, copy_to_path: str) -> None:
         """A definition is given another notebook, or the same one anew."""
@@ -308,14 +309,22 @@ def _cleaned_up(folder: Path) -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         raise MomentTaken("another server has made the job of that moment") from error
     except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         raise SchedulerError(f"{error.filename or folder}: {error.strerror or error}") from error
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         raise
+
+
+def _remove(folder: Path) -> None:
+    """Remove a job's folder, in which what is just being started may open its log meanwhile."""
+    for _ in range(_REMOVALS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -151,7 +151,7 @@ def test_a_late_execution_is_found_when_the_list_is_read_again(
     account.fill("09:35:00.000")
     broker = connect(serve(account))
     cursor = broker.feed(None).cursor
-    late = account.fill("09:30:00.000", "late")
+    late = account.fill("09:30:00.000", "0")
     clock.advance(31)
     assert broker.changed()
     feed = broker.feed(cursor)
@@ -267,6 +267,19 @@ def test_the_drop_copy_is_every_execution_of_the_sessions_as_listed_now(serve: S
     assert [f.fill_id[-1] for f in broker.drop_copy(date(2025, 6, 24))] == ["z"]
     del account.activities[-1]  # taken back
     assert [f.fill_id[-1] for f in broker.drop_copy(date(2025, 6, 23))] == ["y"]
+
+
+def test_the_fee_of_an_execution_that_only_the_drop_copy_has_is_told_next(serve: Serve, connect: Connect) -> None:
+    account = Account()
+    account.fill("09:30:00.000", "a")
+    account.fill("16:00:00.000", "z")  # which settles everything of the morning
+    broker = connect(serve(account))
+    cursor = broker.feed(None).cursor
+    late = account.fill("09:30:00.000", "0")
+    fee = account.entry("FEE", "2025-06-24", "fee", "-1", "2025-06-24T13:30:00Z")
+    assert ids(broker.feed(cursor)) == []
+    assert late in [fill.fill_id for fill in broker.drop_copy(date(2025, 6, 24))]
+    assert ids(broker.feed(cursor)) == [fee]
 
 
 def test_the_opening_is_what_is_held_and_where_the_feed_begins(serve: Serve, connect: Connect) -> None:

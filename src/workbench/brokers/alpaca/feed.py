@@ -63,7 +63,7 @@ class ActivityFeed:
         with unreadable("a list of activities"):
             if cursor is None or cursor != self._cursor:  # another reader's, or what was read last got lost
                 self._entries_due = self._clock.monotonic()
-            elif self._clock.monotonic() < self._fills_due:
+            elif self._clock.monotonic() < min(self._fills_due, self._entries_due):
                 fresh = _unknown(self._pages({"direction": "asc"}, self._last), mark)
                 if fresh:
                     return fresh, self._went_on(mark, fresh)
@@ -87,7 +87,12 @@ class ActivityFeed:
             return _text(_Mark(token, tuple(sorted(_digests(after_token))), tuple(sorted(late)), newest))
 
     def fills(self, since: datetime) -> list[Json]:
-        """Every execution after ``since``, as it is listed now."""
+        """Every execution after ``since``, as it is listed now.
+
+        Who asks looks for what came late. An execution that did may have brought a fee as late, which the next read
+        asks for.
+        """
+        self._entries_due = self._clock.monotonic()
         query = {"direction": "asc", "activity_types": "FILL", "after": _stamp(since)}
         with unreadable("a list of activities"):
             return [raw for raw in self._pages(query, None) if raw["activity_type"] == "FILL"]

@@ -168,6 +168,7 @@ class _Execution:
     async def _see_off(self, error: JobError | None) -> None:
         """Save the notebook while the system takes the kernel's memory back, which takes longer."""
         try:
+            self._keep_logs()
             self._end_record(error)
             if error is None:
                 self._job.when_over()
@@ -185,7 +186,7 @@ class _Execution:
             if not death.done():
                 await self._manager.signal_kernel(signal.SIGKILL)
             await death
-            if not self._waiting:  # one that never began leaves nothing behind
+            if not self._waiting and not self._has_left:  # one that never began leaves nothing behind
                 self._keep_logs()
         await self._manager.cleanup_resources()
 

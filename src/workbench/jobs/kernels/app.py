@@ -279,17 +279,18 @@ def _end(log: int, line: socket.socket) -> NoReturn:
     gc.collect()
     for name in _STREAMS.values():
         getattr(sys, name).flush()
-    _let_go_of_files(line.fileno())
-    session = Kernel.instance().session
-    assert isinstance(session, WireSession)
-    session.send(None, OVER)
+    if sys.platform == "linux":
+        _let_go_of_files(line.fileno())
+        session = Kernel.instance().session
+        assert isinstance(session, WireSession)
+        session.send(None, OVER)
     os._exit(0)
 
 
 def _let_go_of_files(spared: int) -> None:
     """Release locks and ports now; the numbers stay taken, as a thread may still write to what it knows by them."""
     null = os.open(os.devnull, os.O_RDWR)
-    for number in {int(name) for name in os.listdir("/dev/fd")} - {spared, null}:
+    for number in {int(name) for name in os.listdir("/proc/self/fd")} - {spared, null}:
         os.dup2(null, number)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from types import ModuleType
 from typing import Any
 
@@ -154,3 +155,15 @@ def test_ratios_without_a_denominator_are_undefined() -> None:
     single = pd.Series([100.0])
     assert all(math.isnan(one(single)) for one in (metrics.cagr, metrics.sharpe, metrics.sortino, metrics.calmar))
     assert metrics.total_return(single) == 0.0
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0, 100.0, 90.0], [100.0, 0.0, 0.0], [100.0, float("nan"), 90.0, 95.0]])
+def test_an_account_that_is_worth_nothing_for_a_while_is_judged_as_pandas_does(values: list[float]) -> None:
+    equity = pd.Series(values)
+    change = metrics.returns(equity)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = metrics.max_drawdown(equity), metrics.volatility(equity), metrics.exposure(equity, equity)
+        assert metrics.max_drawdown(equity.to_numpy()) == pytest.approx(found[0], nan_ok=True)
+    expected = metrics.drawdown(equity).min(), change.std(ddof=1) * 252**0.5, (1.0 - equity / equity).mean()
+    assert found == pytest.approx(expected, nan_ok=True)

@@ -90,7 +90,8 @@ def sortino(equity: Curve, sessions_per_year: float = SESSIONS_PER_YEAR, risk_fr
 def max_drawdown(equity: Curve) -> float:
     """The deepest drawdown, as a negative fraction."""
     value = _values(equity)
-    return float((value / np.maximum.accumulate(value) - 1.0).min())
+    depth = _known(_over(value, np.fmax.accumulate(value)) - 1.0)
+    return float(depth.min()) if len(depth) else math.nan
 
 
 def longest_drawdown(equity: pd.Series[float]) -> int:
@@ -201,7 +202,7 @@ def information_ratio(
 
 def exposure(equity: Curve, cash: Curve) -> float:
     """Mean over the sessions of the invested fraction of equity, short positions counting against long ones."""
-    return _mean(1.0 - _values(cash) / _values(equity))
+    return _mean(1.0 - _over(_values(cash), _values(equity)))
 
 
 def turnover(equity: Curve, fills: Fills, sessions_per_year: float = SESSIONS_PER_YEAR) -> float:
@@ -301,13 +302,27 @@ def _values(column: Any) -> npt.NDArray[np.float64]:
 def _changes(equity: Curve) -> npt.NDArray[np.float64]:
     """:func:`returns` as an array: a frame of a few dozen sessions costs more in pandas than its numbers do."""
     value = _values(equity)
-    return value[1:] / value[:-1] - 1.0
+    return _over(value[1:], value[:-1]) - 1.0
+
+
+def _over(values: npt.NDArray[np.float64], by: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The quotient without a warning where an account is worth nothing, as pandas has it."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return values / by
+
+
+def _known(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Without NaN, which pandas leaves out of every sum as well."""
+    return values[~np.isnan(values)]
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float:
-    return float(values.mean()) if len(values) else math.nan
+    found = _known(values)
+    return float(found.mean()) if len(found) else math.nan
 
 
 def _deviation(values: npt.NDArray[np.float64]) -> float:
     """Sample standard deviation; NaN of fewer than two."""
-    return float(values.std(ddof=1)) if len(values) > 1 else math.nan
+    found = _known(values)
+    with np.errstate(invalid="ignore"):
+        return float(found.std(ddof=1)) if len(found) > 1 else math.nan

@@ -112,6 +112,21 @@ def test_closing_a_pool_leaves_no_process_and_no_file(wait_for, is_alive):
     assert not [process for process in family if is_alive(process.pid)]
 
 
+def test_a_pool_that_is_let_go_ends_beside_its_owner_and_begins_anew_if_wanted(fixtures, tmp_path, wait_for, is_alive):
+    others = set(psutil.Process().children(recursive=True))
+    with KernelPool(preload=(), calendars=()) as pool:
+        pool.prestart(1)
+        folder = pool.folder
+        wait_for(lambda: any(folder.glob("k*.log")))
+        family = set(psutil.Process().children(recursive=True)) - others
+        assert len(family) == 3  # guard, zygote, kernel
+        pool.let_go()
+        wait_for(lambda: not [process for process in family if is_alive(process.pid)])
+        execute(fixtures / "no_tag.ipynb", tmp_path / "out.ipynb", {}, pool=pool)
+        assert pool.folder != folder
+    assert set(psutil.Process().children(recursive=True)) == others
+
+
 def test_a_spare_kernel_is_used_and_a_dead_one_is_not(fixtures, tmp_path):
     with KernelPool(preload=(), calendars=()) as pool:
         pool.prestart(2)
@@ -159,6 +174,29 @@ def test_a_plain_nbclient_drives_a_kernel_of_the_pool(pool, fixtures):
     nb = nbformat.read(fixtures / "ok.ipynb", as_version=4)
     NotebookClient(nb, km=pool.manager()).execute(cleanup_kc=True)
     assert nb.cells[-1].outputs[0].text == "AAPL 2 nobody\n"
+
+
+def test_the_values_of_cells_are_kept_as_a_plain_nbclient_keeps_them(pool, tmp_path):
+    warm_up()
+    import nbformat
+    from nbclient import NotebookClient
+
+    show = "class Shown:\n    def _repr_mimebundle_(self, include, exclude):\n        return {}\nShown()"
+    bundles = [
+        {"text/plain": "a", "text/html": "<b>"},
+        {"application/json": {"a": [1]}, "text/plain": "a"},
+        ({"text/plain": "a", "text/html": "<b>"}, {"text/html": {"isolated": True}}),
+    ]
+    code = ["1", "'text'", "None", "[1, 2];", *(show.format(repr(bundle)) for bundle in bundles)]
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in code])
+    nbformat.write(nb, tmp_path / "in.ipynb")
+    execute(tmp_path / "in.ipynb", tmp_path / "out.ipynb", {}, pool=pool)
+    NotebookClient(nb, km=pool.manager()).execute(cleanup_kc=True)
+    kept = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    nbformat.validate(kept)
+    shown = [cell.outputs for cell in kept.cells if cell.cell_type == "code"]
+    assert shown == [cell.outputs for cell in nb.cells]
+    assert [len(outputs) for outputs in shown] == [1, 1, 0, 0, 1, 1, 1]
 
 
 def test_a_long_temporary_folder_does_not_break_the_sockets(fixtures, tmp_path, monkeypatch):

@@ -8,8 +8,9 @@ import re
 import signal
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,55 @@ def test_a_handler_that_raises_leaves_a_message_that_the_next_one_completes(
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert [message["content"]["text"] for message in came] == [LARGE, "next"]
+
+
+class _Narrow:
+    """A line that takes a few bytes at a time, as many as is said."""
+
+    def __init__(self, line: socket.socket, sizes: list[int]) -> None:
+        self._line, self._sizes, self.together = line, iter(sizes), 0
+
+    def sendmsg(self, parts: list[memoryview]) -> int:
+        data = b"".join(parts)
+        self.together += len(parts) > 1
+        return self._line.send(data[: next(self._sizes, len(data))])
+
+
+class _Interrupted(deque[Any]):
+    """Messages of a sender that is stopped before it lets go of the first, now and then."""
+
+    def popleft(self) -> Any:
+        self.calls = getattr(self, "calls", 0) + 1
+        if self.calls % 2:
+            raise ZeroDivisionError
+        return super().popleft()
+
+
+@given(st.lists(st.integers(0, 300), min_size=2, max_size=6), st.lists(st.integers(1, 400), max_size=30))
+def test_messages_that_wait_go_together_and_come_out_one_by_one(texts: list[int], sizes: list[int]) -> None:
+    near, far = socket.socketpair()
+    session, narrow = WireSession(), _Narrow(near, sizes)
+    session.attach(narrow, nullcontext)  # type: ignore[arg-type]  # all that it needs of a socket
+    session._waiting = _Interrupted()
+    for size in texts:
+        session.post("stream", {"text": "x" * size})
+    while session._waiting:
+        with suppress(ZeroDivisionError):
+            session.deliver()
+    near.close()
+    with far:
+        came = list(Unpacker().feed(b"".join(iter(lambda: far.recv(1 << 16), b""))))
+    assert [len(message["content"]["text"]) for message in came] == texts
+    assert narrow.together > 0
+
+
+def test_the_answer_to_a_cell_waits_for_the_word_that_it_is_done(line: tuple[WireSession, socket.socket]) -> None:
+    session, far = line
+    session.send(None, "execute_reply", {"status": "ok"})
+    with pytest.raises(BlockingIOError):
+        far.recv(1, socket.MSG_DONTWAIT)
+    session.send(None, "status", {"execution_state": "idle"})
+    assert [message["msg_type"] for message in Unpacker().feed(far.recv(1 << 16))] == ["execute_reply", "status"]
 
 
 def test_a_runner_that_is_gone_stops_nobody(line: tuple[WireSession, socket.socket]) -> None:

@@ -197,6 +197,10 @@ def opened_runner(job: str | Path | PipelineFile) -> Iterator[tuple[Workbench, R
         from workbench.jobs.runner import Runner
 
         warm_up()
+        if preload == PRELOAD:  # the helper takes longer than this process then, which can import what its end needs
+            import duckdb  # noqa: F401
+
+            from workbench.reports import projection  # noqa: F401
         gc.freeze()
         gc.enable()
         workbench = open_workbench()
@@ -260,10 +264,10 @@ def describe_replay(workbench: Workbench, outcomes: list[RunOutcome]) -> None:
     done = sum(outcome.already_done for outcome in outcomes)
     earlier = f" ({done} had run before)" if done else ""
     typer.echo(f"{last.key.pipeline}: {len(outcomes)} sessions to {last.key.session}{earlier}")
+    runs = {outcome.run.run_id for outcome in outcomes}
     denied = sum(
-        row["decision"] == "denied"
-        for outcome in outcomes
-        for row in tables.orders(workbench.journal, run_id=outcome.run.run_id)
+        row["decision"] == "denied" and row["run_id"] in runs
+        for row in tables.orders(workbench.journal, account=last.key.account, until=last.key.session)
     )
     if denied:
         typer.echo(f"  denied   {denied} orders, see `workbench orders --account {last.key.account}`")
@@ -274,7 +278,8 @@ def describe_replay(workbench: Workbench, outcomes: list[RunOutcome]) -> None:
 
 
 def merge(workbench: Workbench, runner: Runner) -> None:
-    """Bring the reports database up to date with what ran; say so if somebody else holds it."""
+    """At the end of all runs, bring the reports database up to date; say so if somebody else holds it."""
+    runner.rest()
     holder = runner.merge()
     if holder:
         typer.echo(

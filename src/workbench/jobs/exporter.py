@@ -15,6 +15,7 @@ from typing import Any
 
 from jinja2 import pass_context
 from jinja2.runtime import Context
+from markupsafe import Markup
 from nbconvert.exporters import HTMLExporter
 from nbconvert.exporters.templateexporter import TemplateExporter
 from nbconvert.filters import Highlight2HTML, clean_html
@@ -24,6 +25,7 @@ from nbformat import NotebookNode
 _KEPT = 512  # pieces of pages: code as it is highlighted, text as it is cleaned
 # What nbconvert makes reachable by the keyboard, as its templates write it.
 _FOCUSABLE = re.compile(r'(<div class="(?:[^"]* )?(?:jp-Cell-inputWrapper|jp-OutputArea-output)(?: [^"]*)?")')
+_STYLE = "\x1e"  # on both sides of the name of a style sheet: where it belongs
 _FRAME = "<div>\n<style scoped>"  # how pandas begins a table
 _TEXT = {"text/plain", "text/html"}
 
@@ -48,6 +50,8 @@ class PageExporter(HTMLExporter):
         # by one, setting this forgets all.
         self.filters = {"highlight_code": highlight_code, "clean_html": lru_cache(_KEPT)(clean_html)}
         self._marked_up: dict[str, str] = {}
+        self._styles: dict[str, bytes] = {}
+        self._holds_styles_back = False
 
     @pass_context
     def markdown2html(self, context: Context, source: str) -> str:
@@ -59,23 +63,55 @@ class PageExporter(HTMLExporter):
                 self._marked_up[source] = text
         return text
 
-    def from_notebook_node(  # type: ignore[override]  # as its own base class does
-        self, nb: NotebookNode, resources: dict[str, Any] | None = None, **options: Any
-    ) -> tuple[str, dict[str, Any]]:
-        """The page of a notebook.
+    def page(self, nb: NotebookNode, name: str) -> bytes:
+        """The page of a notebook that nobody else needs: what becomes of it is not said.
 
         nbconvert parses the whole page once more, half of the work, to make cells reachable by the keyboard and to give
-        pictures a text. A page without pictures or markup of its own needs only the first, and no parser for it.
+        pictures a text. A page without pictures or markup of its own needs only the first, and no parser for it. Nor
+        are its styles, nine tenths of it and the same for every page, carried through the template.
         """
+        resources = {"metadata": {"name": name}}
         if not _is_plain(nb):
-            page, told = super().from_notebook_node(nb, resources, **options)
-            return page, told
+            text, _ = super().from_notebook_node(nb, resources)
+            return _encoded(text)
         resources = self._init_resources(resources)
         self.register_filter("highlight_code", self.filters["highlight_code"])
         widgets = WidgetsDataTypeFilter(notebook_metadata=self._nb_metadata, parent=self, resources=resources)
         self.register_filter("filter_data_type", widgets)
-        page, told = TemplateExporter.from_notebook_node(self, nb, resources, **options)
-        return _FOCUSABLE.sub(r'\1 tabindex="0"', page), told
+        self._holds_styles_back = True
+        try:
+            text, _ = TemplateExporter.from_notebook_node(self, _Own(nb), resources)
+        finally:
+            self._holds_styles_back = False
+        head, mark, body = text.partition("<body")
+        parts = [self._styles[part] if part in self._styles else _encoded(part) for part in head.split(_STYLE)]
+        return b"".join([*parts, _encoded(mark), _encoded(_FOCUSABLE.sub(r'\1 tabindex="0"', body))])
+
+    def _init_resources(self, resources: Any) -> dict[str, Any]:
+        made: dict[str, Any] = super()._init_resources(resources)
+        read = made["include_css"]
+
+        def include_css(name: str) -> Markup:
+            if not self._holds_styles_back:
+                style: Markup = read(name)
+                return style
+            if name not in self._styles:
+                self._styles[name] = _encoded(read(name))
+            return Markup(f"{_STYLE}{name}{_STYLE}")
+
+        made["include_css"] = include_css
+        return made
+
+
+class _Own(NotebookNode):
+    """A notebook that nobody else looks at: the copies that nbconvert takes of it are itself."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Own:
+        return self
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", errors="backslashreplace")
 
 
 def _is_plain(nb: NotebookNode) -> bool:

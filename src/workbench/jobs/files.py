@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 
-def write_atomically(file: Path, text: str) -> None:
-    """Replace ``file`` in one step, so that a reader or a crash never sees half of it."""
+def write_atomically(file: Path, content: str | bytes) -> None:
+    """Replace ``file`` in one step, so that a reader or a crash never sees half of it. Text is written as UTF-8."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+        part.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", errors="backslashreplace"))
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)

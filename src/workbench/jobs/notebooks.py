@@ -41,9 +41,8 @@ def to_html(notebook: Path) -> Path:
         raise JobError(f"no page of {notebook}: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise JobError(f"no page of {notebook}: it is no notebook ({str(error).splitlines()[0]})") from error
-    body, _ = exporter.from_notebook_node(nb, resources={"metadata": {"name": notebook.stem}})
     page = notebook.with_suffix(".html")
-    write_atomically(page, body)
+    write_atomically(page, exporter.page(nb, notebook.stem))
     return page
 
 
@@ -64,7 +63,7 @@ def prepare(cache: Path | None = None) -> None:
     title = {"cell_type": "markdown", "id": "a", "metadata": {}, "source": "# *&amp;*"}
     code = {"cell_type": "code", "id": "b", "metadata": {}, "source": "1", "execution_count": 1, "outputs": []}
     page = {"cells": [title, code], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
-    exporter.from_notebook_node(nbformat.v4.reads(json.dumps(page)))  # type: ignore[no-untyped-call]  # no types
+    exporter.page(nbformat.v4.reads(json.dumps(page)), "page")  # type: ignore[no-untyped-call]  # no types
 
 
 @lru_cache(maxsize=1)

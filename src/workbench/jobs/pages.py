@@ -104,6 +104,11 @@ class HtmlWriter:
             self._is_over = True
             self._news.notify_all()
 
+    def let_go(self) -> None:
+        """Hand over no more: the process ends when it has written what it has, and :meth:`close` waits for that."""
+        if self._line is not None:
+            self._line.hang_up()
+
     def close(self) -> None:
         """Wait until every page is written; ``failures`` then says which are not, and why."""
         if self._line is None:

@@ -307,6 +307,11 @@ class Runner:
         assert run is not None
         return RunOutcome(run, already_done=False, resumed=claim.resumed)
 
+    def rest(self) -> None:
+        """Run nothing more: what makes kernels and pages ends while something else is done."""
+        self._html.let_go()
+        self._pool.let_go()
+
     def merge(self) -> str:
         """Merge what ran into the reports database; returns who holds it if the merge must wait for a later run."""
         from workbench.reports.projection import project

@@ -186,28 +186,40 @@ class KernelPool:
         lines = (self.folder / "zygote.log").read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "it ended without a message"
 
+    def let_go(self) -> None:
+        """Want no more kernels: the helper ends, and with it every kernel, while the caller does something else."""
+        with self._lock:
+            self._let_go()
+
     def close(self) -> None:
         """End the helper and every kernel; nothing of the pool is left when this returns."""
         with self._lock:
-            for kernel in self._spares:
-                kernel.close()
-            self._spares.clear()
-            if self._pages is not None:
-                self._pages.close()
-                self._pages = None
-            if self._control is not None:
-                self._control.close()
-                self._control = None
-            if self._zygote is not None:
-                self._zygote.wait()
-                self._zygote = None
-            if self._folder is not None:
-                shutil.rmtree(self._folder, ignore_errors=True)
-                self._folder = None
+            self._close()
+
+    def _let_go(self) -> None:
+        for kernel in self._spares:
+            kernel.let_go()
+        self._spares.clear()
+        if self._pages is not None:
+            self._pages.close()
+            self._pages = None
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+
+    def _close(self) -> None:
+        self._let_go()
+        if self._zygote is not None:
+            self._zygote.wait()
+            self._zygote = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
 
     def _start(self) -> None:
-        if self._zygote is not None or not self.forks:
+        if not self.forks or self._control is not None:
             return
+        self._close()  # of a helper that was let go
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ExitStack() as stack:
             ends = [stack.enter_context(theirs)]
@@ -326,9 +338,13 @@ class ForkedKernel:
             self.line.close()
             while self.poll() is None:
                 _wait_for(self._guard)
+        self.let_go()
+        self.log.unlink(missing_ok=True)
+
+    def let_go(self) -> None:
+        """Close both lines, whereupon the helper kills what is left."""
         self.line.close()
         self._guard.close()
-        self.log.unlink(missing_ok=True)
 
 
 class PlainKernel:

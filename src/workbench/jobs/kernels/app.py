@@ -32,6 +32,7 @@ from ipykernel.compiler import XCachingCompiler
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.zmqshell import ZMQInteractiveShell
+from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.profiledir import ProfileDir
 from tornado.ioloop import IOLoop
 from traitlets.config import Config
@@ -117,7 +118,6 @@ class Kernel(IPythonKernel):
         # A cell may have taken them away, and IPython cannot do without.
         sys.stdout, sys.stderr = (sys.stdout or self._streams[0], sys.stderr or self._streams[1])
         self.set_parent([], message, channel="shell")
-        self._publish_status("busy", "shell")
         handler = self.shell_handlers.get(message["msg_type"])
         self._interrupts.begin()
         before = signal.signal(signal.SIGINT, self._interrupts.handle)
@@ -206,6 +206,9 @@ def prepare(folder: Path) -> None:
         sys.modules["pandas"].set_option("display.max_columns", 20)
     assert shell.display_formatter is not None
     shell.display_formatter.format(None)  # makes IPython's dozen of formatters, for all kernels at once
+    # ipykernel asks for every cell which parameters this takes.
+    run_cell: Any = InteractiveShell.run_cell_async
+    run_cell.__signature__ = inspect.signature(run_cell)
 
 
 def serve(line: socket.socket, log: Path) -> NoReturn:

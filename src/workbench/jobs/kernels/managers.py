@@ -155,6 +155,7 @@ class PoolKernelClient:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._unpacker = Unpacker()
         self._unsent = b""
+        self._waits_for_room = False
         self._numbers = count(1)
 
     def start_channels(self) -> None:
@@ -230,10 +231,11 @@ class PoolKernelClient:
             self._unsent = b""
         if self._loop is None:
             return
-        if self._unsent:
+        if self._unsent and not self._waits_for_room:
             self._loop.add_writer(self._line, self._write)
-        else:
+        elif not self._unsent and self._waits_for_room:
             self._loop.remove_writer(self._line)
+        self._waits_for_room = bool(self._unsent)
 
     def _read(self) -> None:
         try:

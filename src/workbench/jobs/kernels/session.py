@@ -60,9 +60,13 @@ class WireSession(Session):
         header=None,
         metadata=None,
     ) -> dict[str, Any] | None:
-        """Send a message; from a forked child nothing goes out, as the answers are its parent's."""
+        """Send a message; from a forked child nothing goes out, as the answers are its parent's.
+
+        The answer to a cell waits for the word that it is done, which follows at once: the runner needs both.
+        """
         message = self.post(msg_or_type, content, parent, buffers, header, metadata)
-        self.deliver()
+        if message is not None and message["msg_type"] != "execute_reply":
+            self.deliver()
         return message
 
     def post(  # type: ignore[no-untyped-def]
@@ -96,12 +100,17 @@ class WireSession(Session):
             try:
                 while self._line is not None and self._waiting:
                     message, sent = self._waiting[0]
-                    rest = memoryview(message)[sum(sent) :]
-                    if rest:
-                        # In one step, as somebody's signal handler may raise as soon as ``send`` returns: what it has
-                        # sent is noted by then, and the next message completes this one.
-                        sent.extend(map(self._line.send, (rest,)))
+                    done = sum(sent)
+                    if done < len(message):
+                        parts = [memoryview(message)[done:]]
+                        if len(self._waiting) > 1:  # with the next one, so that the runner wakes up once
+                            parts.append(memoryview(self._waiting[1][0]))
+                        # In one step, as somebody's signal handler may raise as soon as ``sendmsg`` returns: what it
+                        # has sent is noted by then, and the next message completes this one.
+                        sent.extend(map(self._line.sendmsg, (parts,)))
                     else:
+                        if done > len(message):  # to be noted twice does no harm
+                            self._waiting[1][1][:] = [done - len(message)]
                         self._waiting.popleft()
             except (BrokenPipeError, ConnectionResetError):
                 self._line = None  # the runner is gone, and this process soon

@@ -82,14 +82,11 @@ def test_the_reaper_marks_what_a_dead_runner_left(runs: RunJournal) -> None:
     runs.set_state(KEY.run_id, RunState.RUNNING, attempt=1)
     runs.set_step(KEY.run_id, "update", StepState.OK)
     runs.set_step(KEY.run_id, "rebalance", StepState.RUNNING)
-    runs.set_cells(KEY.run_id, 1, "update", [CellRecord(1, 1, CellState.OK, 0.1)])
-    runs.set_cells(
-        KEY.run_id,
-        1,
-        "rebalance",
-        [CellRecord(n, 2, s, 0.0) for n, s in ((1, CellState.RUNNING), (2, CellState.PENDING))],
-    )
-    runs.beat(KEY.run_id, 1, "rebalance [1/2]")
+    cells = {
+        "update": [CellRecord(1, 1, CellState.OK, 0.1)],
+        "rebalance": [CellRecord(n, 2, s, 0.0) for n, s in ((1, CellState.RUNNING), (2, CellState.PENDING))],
+    }
+    runs.beat(KEY.run_id, 1, "rebalance [1/2]", cells)
     (lost,) = runs.reap()
     assert (lost.state, lost.doing) == (RunState.LOST, "")
     assert lost.reason == f"process {ME.pid} on {ME.host} is gone at rebalance [1/2]"
@@ -118,9 +115,9 @@ def test_a_runner_that_was_paused_while_another_took_its_run_changes_nothing(run
     for act in (
         lambda: runs.set_state(KEY.run_id, RunState.SUCCEEDED, attempt=1),
         lambda: runs.set_step(KEY.run_id, "update", StepState.OK, attempt=1),
-        lambda: runs.set_cells(KEY.run_id, 1, "update", [CellRecord(1, 1, CellState.OK, 0.1)]),
+        lambda: runs.pass_on(KEY.run_id, "update", "rebalance", {"data_snapshot": 7}, attempt=1),
         lambda: runs.add_provenance(KEY.run_id, "data_snapshot", 7, attempt=1),
-        lambda: runs.beat(KEY.run_id, 1),
+        lambda: runs.beat(KEY.run_id, 1, "", {"update": [CellRecord(1, 1, CellState.OK, 0.1)]}),
         lambda: runs.abandon(KEY.run_id, 1, "too late"),
     ):
         with pytest.raises(JournalError, match="has been taken from this process, which is at attempt 1"):
@@ -128,6 +125,24 @@ def test_a_runner_that_was_paused_while_another_took_its_run_changes_nothing(run
     found = runs.run(KEY.run_id)
     assert found is not None
     assert (found.state, found.attempt) == (RunState.PREFLIGHT, 2)
+    assert "data_snapshot" not in found.provenance
+    assert runs.cells(KEY.run_id, 1) == {}
+    assert {step.state for step in runs.steps(KEY.run_id)} == {StepState.PENDING}
+
+
+def test_one_step_ends_and_the_next_begins_in_one_commit(runs: RunJournal, clock: ManualClock) -> None:
+    claim(runs)
+    before = runs.run(KEY.run_id)
+    assert before is not None
+    runs.set_step(KEY.run_id, "update", StepState.RUNNING)
+    clock.advance(3)
+    runs.pass_on(KEY.run_id, "update", "rebalance", {"data_snapshot": 7}, attempt=1)
+    update, rebalance, report = runs.steps(KEY.run_id)
+    assert [step.state for step in (update, rebalance, report)] == [StepState.OK, StepState.RUNNING, StepState.PENDING]
+    assert update.ended_at == rebalance.started_at != update.started_at
+    found = runs.run(KEY.run_id)
+    assert found is not None
+    assert found.provenance == {**before.provenance, "data_snapshot": 7}
 
 
 def test_a_run_that_was_reaped_can_not_be_ended_by_its_old_runner(runs: RunJournal) -> None:

@@ -148,10 +148,8 @@ class Pulse:
         steps: dict[str, list[CellRecord]] = {}
         for (step, _), record in changed.items():
             steps.setdefault(step, []).append(record)
-        for step, records in steps.items():
-            runs.set_cells(self._run.run_id, self._run.attempt, step, records)
         if steps:
-            runs.beat(self._run.run_id, self._run.attempt, doing)
+            runs.beat(self._run.run_id, self._run.attempt, doing, steps)
         with self._lock:  # what was written, unless it has moved on meanwhile
             self._cells = {where: record for where, record in self._cells.items() if changed.get(where) != record}
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 # Leaves no name behind in the notebook's namespace.
 _OPEN_AHEAD = "__import__('workbench.app').app.open_ahead()"
+_SNAPSHOT = "data_snapshot"  # among what a run was made of
 _RETRIED = (NotebookFailed, KernelDied, StepTimeout)
 
 
@@ -206,8 +207,20 @@ class Steps:
                     raise
                 self._pause(step.retry_delay_s)
             else:
-                self._set_step(step, StepState.OK)
+                self._pass_on(step, following)
                 return
+
+    def _pass_on(self, step: Step, following: Step | None) -> None:
+        """A step is done, and the one after it begins. If that may order, the data that it trades on is pinned."""
+        if following is None:
+            self._set_step(step, StepState.OK)
+            return
+        facts = {}
+        if following.orders:
+            with suppress(WorkbenchError):  # it is told when that step's turn has come
+                facts = {} if self._pinned() is not None else {_SNAPSHOT: self._host.lake.snapshot()}
+        self._runs.pass_on(self._run.run_id, step.name, following.name, facts, attempt=self._run.attempt)
+        self._claimed_running = True
 
     def _set_step(self, step: Step, state: StepState, detail: str = "") -> None:
         self._runs.set_step(self._run.run_id, step.name, state, detail, attempt=self._run.attempt)
@@ -335,12 +348,16 @@ class Steps:
 
     def _snapshot(self) -> int:
         """Pin the data this run trades on, once for all its attempts."""
-        known = self._runs.run(self._run.run_id)
-        assert known is not None
-        snapshot: int | None = known.provenance.get("data_snapshot")
+        snapshot = self._pinned()
         if snapshot is None:
             snapshot = self._host.lake.snapshot()
-            self._runs.add_provenance(self._run.run_id, "data_snapshot", snapshot, attempt=self._run.attempt)
+            self._runs.add_provenance(self._run.run_id, _SNAPSHOT, snapshot, attempt=self._run.attempt)
+        return snapshot
+
+    def _pinned(self) -> int | None:
+        run = self._runs.run(self._run.run_id)
+        assert run is not None
+        snapshot: int | None = run.provenance.get(_SNAPSHOT)
         return snapshot
 
     def _gateway(self, snapshot: int) -> GatewayThread:

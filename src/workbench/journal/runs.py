@@ -186,29 +186,47 @@ class RunJournal(Leases):
         self, run_id: str, name: str, state: StepState, detail: str = "", *, attempt: int | None = None
     ) -> None:
         """Move one step and stamp when it began or ended."""
+        with self._journal.transaction() as connection:
+            self._require(connection, run_id, attempt)
+            self._move_step(connection, run_id, name, state, detail)
+
+    def pass_on(
+        self, run_id: str, done: str, following: str, facts: Mapping[str, Any], *, attempt: int | None = None
+    ) -> None:
+        """End one step well and begin the next, and add ``facts`` to what the run was made of, all in one commit."""
+        with self._journal.transaction() as connection:
+            row = self._require(connection, run_id, attempt)
+            self._move_step(connection, run_id, done, StepState.OK, "")
+            self._move_step(connection, run_id, following, StepState.RUNNING, "")
+            if facts:
+                self._add_facts(connection, row, facts)
+
+    def _move_step(self, connection: sqlite3.Connection, run_id: str, name: str, state: StepState, detail: str) -> None:
         column = "started_at" if state is StepState.RUNNING else "ended_at"
-        with self._journal.transaction() as connection:
-            self._require(connection, run_id, attempt)
-            connection.execute(
-                f"UPDATE steps SET state=?, detail=?, {column}=? WHERE run_id=? AND name=?",
-                (state.value, detail, self._journal.now(), run_id, name),
-            )
+        connection.execute(
+            f"UPDATE steps SET state=?, detail=?, {column}=? WHERE run_id=? AND name=?",
+            (state.value, detail, self._journal.now(), run_id, name),
+        )
 
-    def beat(self, run_id: str, attempt: int, doing: str = "") -> None:
-        """Say that the run is still worked on, and at which cell, for those who cannot see its process."""
-        with self._journal.transaction() as connection:
-            self._require(connection, run_id, attempt)
-            connection.execute(
-                "UPDATE runs SET heartbeat_at=?, doing=? WHERE run_id=?", (self._journal.now(), doing, run_id)
-            )
+    def beat(
+        self, run_id: str, attempt: int, doing: str = "", cells: Mapping[str, Sequence[CellRecord]] | None = None
+    ) -> None:
+        """Say that the run is still worked on, and at which cell, for those who cannot see its process.
 
-    def set_cells(self, run_id: str, attempt: int, step: str, cells: Sequence[CellRecord]) -> None:
-        """Record where cells of a step are."""
+        ``cells`` are those that have moved, by step.
+        """
         with self._journal.transaction() as connection:
             self._require(connection, run_id, attempt)
             connection.executemany(
                 "INSERT OR REPLACE INTO cells VALUES (?,?,?,?,?,?,?,?)",
-                [(run_id, attempt, step, c.number, c.total, c.state.value, c.seconds, c.reason) for c in cells],
+                [
+                    (run_id, attempt, step, c.number, c.total, c.state.value, c.seconds, c.reason)
+                    for step, moved in (cells or {}).items()
+                    for c in moved
+                ],
+            )
+            connection.execute(
+                "UPDATE runs SET heartbeat_at=?, doing=? WHERE run_id=?", (self._journal.now(), doing, run_id)
             )
 
     def cells(self, run_id: str, attempt: int) -> dict[str, list[CellRecord]]:
@@ -247,9 +265,11 @@ class RunJournal(Leases):
     def add_provenance(self, run_id: str, name: str, value: object, *, attempt: int | None = None) -> None:
         """Add one fact to what the run was made of."""
         with self._journal.transaction() as connection:
-            row = self._require(connection, run_id, attempt)
-            facts = {**json.loads(row["provenance"]), name: value}
-            connection.execute("UPDATE runs SET provenance=? WHERE run_id=?", (_dump(facts), run_id))
+            self._add_facts(connection, self._require(connection, run_id, attempt), {name: value})
+
+    def _add_facts(self, connection: sqlite3.Connection, row: sqlite3.Row, facts: Mapping[str, Any]) -> None:
+        known = {**json.loads(row["provenance"]), **facts}
+        connection.execute("UPDATE runs SET provenance=? WHERE run_id=?", (_dump(known), row["run_id"]))
 
     def run(self, run_id: str) -> RunRecord | None:
         rows = self._journal.read("SELECT * FROM runs WHERE run_id=?", (run_id,))

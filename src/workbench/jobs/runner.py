@@ -138,7 +138,7 @@ class Runner:
         return self.start(prepared)
 
     def run_each(self, requests: Sequence[RunRequest]) -> Iterator[RunOutcome]:
-        """Run one after the other; the first notebook of each gets ready while the last but one of the run before runs.
+        """Run one after the other; the first notebook of each gets ready while the last but one of the run before ends.
 
         It begins beside the last one, too, if its pipeline says that it may (``overlap``); no other step does. If the
         run before then fails, it is recorded as cancelled.
@@ -274,10 +274,11 @@ class Runner:
             raise
         return prepared
 
-    def start(self, prepared: Prepared, when_begun: Callable[[int], None] | None = None) -> RunOutcome:
+    def start(self, prepared: Prepared, when_ready: Callable[[int], None] | None = None) -> RunOutcome:
         """Claim and run what was prepared.
 
-        ``when_begun`` is called when one of its notebooks has begun, with the number of those that follow.
+        ``when_ready`` is called for each of its notebooks when something else may be got ready beside it, with the
+        number of those that follow.
 
         Raises
         ------
@@ -302,7 +303,7 @@ class Runner:
         if not claim.mine:
             asked = json.loads(json.dumps(blotted(prepared.binding.record()), default=str))
             return RunOutcome(claim.run, already_done=True, resumed=False, others=asked != claim.run.parameters)
-        self._finish(claim.run, prepared, when_begun)
+        self._finish(claim.run, prepared, when_ready)
         run = self._runs.run(claim.run.run_id)
         assert run is not None
         return RunOutcome(run, already_done=False, resumed=claim.resumed)
@@ -461,7 +462,7 @@ class Runner:
             key, Owner.current(), state, reason, folder=self._folder(key), origin=request.origin
         )
 
-    def _finish(self, run: RunRecord, prepared: Prepared, when_begun: Callable[[int], None] | None) -> None:
+    def _finish(self, run: RunRecord, prepared: Prepared, when_ready: Callable[[int], None] | None) -> None:
         """Run what is left of a run and record how it ended."""
         folder = self._host.settings.home / run.folder
         try:
@@ -470,7 +471,7 @@ class Runner:
             if prepared.steps is None:
                 unseal(folder)
                 self._runs.set_state(run.run_id, RunState.RUNNING, attempt=run.attempt)
-            steps.execute(when_begun)
+            steps.execute(when_ready)
             self._runs.set_state(run.run_id, RunState.SUCCEEDED, exit_code=0, attempt=run.attempt)
         except BaseException as error:
             if prepared.steps is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from workbench.jobs.engine import Gate
+from workbench.jobs.engine import CellProgress, Gate
+
+_NEARLY = 0.75  # of the cells
 
 
 class StagedNotebook:
@@ -16,15 +18,25 @@ class StagedNotebook:
     cancel
         Stops this notebook and no other.
     work
-        Runs it, waits at ``gate`` before the first cell, and calls its argument ``when_over`` when the notebook has
-        succeeded, though its processes may still be there.
+        Runs it, waits at ``gate`` before the first cell, and calls its arguments: ``on_cell`` with the progress of
+        cells, and ``when_over`` when the notebook has succeeded, though its processes may still be there.
+    on_cell
+        Told of the progress, too.
     """
 
-    def __init__(self, gate: Gate, cancel: threading.Event, work: Callable[..., object]) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        cancel: threading.Event,
+        work: Callable[..., object],
+        on_cell: Callable[[CellProgress], None],
+    ) -> None:
         self._gate = gate
         self._cancel = cancel
         self._work = work
         self._error: BaseException | None = None
+        self._on_cell = on_cell
+        self._nearly = threading.Event()
         self._over = threading.Event()
         self._has_succeeded = False
         self._thread = threading.Thread(target=self._run, name="notebook", daemon=True)
@@ -48,6 +60,10 @@ class StagedNotebook:
         """Open the gate."""
         self._gate.open()
 
+    def wait_until_nearly_over(self) -> None:
+        """Wait until three quarters of its cells have begun, or it has ended in whatever way."""
+        self._nearly.wait()
+
     def finish(self) -> None:
         """Wait for its end; raises what it ended with. Of one that has succeeded, processes may still be there."""
         self._over.wait()
@@ -68,15 +84,21 @@ class StagedNotebook:
         self._cancel.set()
         self._thread.join()
 
+    def _note_cell(self, progress: CellProgress) -> None:
+        if progress.number >= _NEARLY * progress.total:
+            self._nearly.set()
+        self._on_cell(progress)
+
     def _note_success(self) -> None:
         self._has_succeeded = True
         self._over.set()
 
     def _run(self) -> None:
         try:
-            self._work(when_over=self._note_success)
+            self._work(on_cell=self._note_cell, when_over=self._note_success)
         except BaseException as error:  # carried to the thread that waits, which raises it
             self._error = error
         finally:
             self._gate.reached.set()
+            self._nearly.set()
             self._over.set()

@@ -109,21 +109,23 @@ class Steps:
         self._claimed_running = False
         self._begun = False  # whether the notebook that stands by has been let go
         self._is_shown = False  # whether it is this run that the watcher is told of
-        self._when_begun: Callable[[int], None] | None = None
+        self._when_ready: Callable[[int], None] | None = None
         self._told: set[str] = set()  # of which steps it knows
 
-    def execute(self, when_begun: Callable[[int], None] | None) -> None:
+    def execute(self, when_ready: Callable[[int], None] | None) -> None:
         """Do what is not done yet, in order.
 
-        ``when_begun`` is called when a notebook has begun, with the number of those that follow it; if there is one,
-        somebody will want a kernel when this run's last notebook has got its own.
+        ``when_ready`` is called for every notebook, with the number of those that follow it, when something else may
+        be got ready beside it: of the last one when it has begun, of the others when they are nearly over. Before that,
+        what they start themselves keeps the processor busy, and they would wait for it. If it is given, somebody will
+        want a kernel when this run's last notebook has got its own.
 
         Raises
         ------
         WorkbenchError
             Of the step that failed; the later ones have not run.
         """
-        self._when_begun = when_begun
+        self._when_ready = when_ready
         self._is_shown = True
         if self._pulse.has_started:
             self._started = self._host.clock.monotonic()  # what it had to wait for its turn is not counted
@@ -276,9 +278,12 @@ class Steps:
             if following is not None and following.name not in self._staged and self._pipeline.timeout_s is None:
                 with suppress(WorkbenchError):  # it is told when that step's turn has come
                     self._stage(following, ahead=True)
-            if self._when_begun is not None and step.name not in self._told:
+            if self._when_ready is not None and step.name not in self._told:
                 self._told.add(step.name)  # once, however often it is tried
-                self._when_begun(len(self._pipeline.steps) - 1 - self._number(step))
+                left = len(self._pipeline.steps) - 1 - self._number(step)
+                if left:
+                    staged.wait_until_nearly_over()
+                self._when_ready(left)
         finally:
             self._leaving.append(staged)
             staged.finish()
@@ -288,7 +293,7 @@ class Steps:
     def _stage(self, step: Step, *, ahead: bool) -> StagedNotebook:
         """Start a step's kernel and hold its notebook at the gate; ``ahead`` opens what its first cells need."""
         promotion.require_same(self._pipeline, step, self._code)
-        more = self._when_begun is not None or step is not self._pipeline.steps[-1]
+        more = self._when_ready is not None or step is not self._pipeline.steps[-1]
         self._pool.prestart(2 if more else 1)  # one for this step, one to be ready for what comes next
         cancel, gate = StopSignal(self._stop), Gate()
         work = partial(
@@ -303,11 +308,10 @@ class Steps:
             stall_s=step.stall_s,
             limits=_limits(self._host.settings.jobs),
             cancel=cancel,
-            on_cell=self._on_cell(step),
             gate=gate,
             ahead=_OPEN_AHEAD if ahead else "",
         )
-        staged = StagedNotebook(gate, cancel, work)
+        staged = StagedNotebook(gate, cancel, work, self._on_cell(step))
         self._staged[step.name] = staged
         staged.start()
         if not ahead:

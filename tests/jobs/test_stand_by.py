@@ -21,8 +21,8 @@ from workbench.jobs.pipelines import Pipeline, load_pipeline
 from workbench.jobs.preload import PRELOAD
 from workbench.jobs.runner import Prepared, Runner, RunRequest
 from workbench.jobs.staged import StagedNotebook
-from workbench.journal import RunJournal
-from workbench.journal.states import RunState
+from workbench.journal import Owner, RunJournal
+from workbench.journal.states import RunState, StepState
 
 SESSION = date(2013, 2, 28)
 PIPELINE = """
@@ -426,6 +426,30 @@ def test_sessions_that_have_run_are_reported_and_the_rest_is_run(
     outcomes = list(runner.run_each(requests))
     assert [outcome.already_done for outcome in outcomes] == [False, True, False, False]
     assert all(outcome.run.state is RunState.SUCCEEDED for outcome in outcomes)
+
+
+def test_a_run_that_died_after_its_last_step_is_finished_and_runs_nothing(
+    runner: Runner, workbench: Workbench, home: Path
+) -> None:
+    prepared, runs, me = runner.prepare(request("late")), RunJournal(workbench.journal), Owner.current()
+    key = prepared.key
+    claim = runs.claim(
+        key,
+        Owner(me.host, me.pid, me.started - 100),  # the same number, an earlier process
+        run_id=key.run_id,
+        folder=f"data/runs/{key.run_id}",
+        parameters=prepared.binding.record(),
+        provenance=prepared.provenance,
+        steps=[(step.name, step.notebook) for step in prepared.pipeline.steps],
+        running=True,
+    )
+    for name in ("order", "look"):
+        runs.set_step(key.run_id, name, StepState.OK, attempt=claim.run.attempt)
+    outcome = runner.run(request("late"))
+    assert (outcome.run.state, outcome.run.attempt, outcome.resumed) == (RunState.SUCCEEDED, 2, True)
+    assert [step.state for step in runs.steps(key.run_id)] == [StepState.OK, StepState.OK]
+    assert [file.name for file in (home / outcome.run.folder).iterdir()] == ["run.json"]
+    assert not workbench.journal.read("SELECT 1 FROM batches WHERE run_id=?", (key.run_id,))
 
 
 def test_two_that_took_one_number_for_a_notebook_are_two_runs(runner: Runner, workbench: Workbench, home: Path) -> None:

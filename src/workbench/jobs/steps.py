@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -134,7 +135,7 @@ class Steps:
         try:
             done = {s.name for s in self._runs.steps(self._run.run_id) if s.state is StepState.OK}
             waiting = [step for step in self._pipeline.steps if step.name not in done]
-            for step, following in zip(waiting, [*waiting[1:], None], strict=True):
+            for step, following in zip_longest(waiting, waiting[1:]):  # none, if it died after its last
                 self._watcher.step(self._run, step, self._number(step), len(self._pipeline.steps))
                 self._with_retries(step, following)
             while self._leaving:

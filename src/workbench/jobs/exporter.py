@@ -22,6 +22,8 @@ from nbconvert.filters import Highlight2HTML, clean_html
 from nbconvert.filters.widgetsdatatypefilter import WidgetsDataTypeFilter
 from nbformat import NotebookNode
 
+from workbench.jobs.files import encoded
+
 _KEPT = 512  # pieces of pages: code as it is highlighted, text as it is cleaned
 # What nbconvert makes reachable by the keyboard, as its templates write it.
 _FOCUSABLE = re.compile(r'(<div class="(?:[^"]* )?(?:jp-Cell-inputWrapper|jp-OutputArea-output)(?: [^"]*)?")')
@@ -73,7 +75,7 @@ class PageExporter(HTMLExporter):
         resources = {"metadata": {"name": name}}
         if not _is_plain(nb):
             text, _ = super().from_notebook_node(nb, resources)
-            return _encoded(text)
+            return encoded(text)
         resources = self._init_resources(resources)
         self.register_filter("highlight_code", self.filters["highlight_code"])
         widgets = WidgetsDataTypeFilter(notebook_metadata=self._nb_metadata, parent=self, resources=resources)
@@ -84,8 +86,8 @@ class PageExporter(HTMLExporter):
         finally:
             self._holds_styles_back = False
         head, mark, body = text.partition("<body")
-        parts = [self._styles[part] if part in self._styles else _encoded(part) for part in head.split(_STYLE)]
-        return b"".join([*parts, _encoded(mark), _encoded(_FOCUSABLE.sub(r'\1 tabindex="0"', body))])
+        parts = [self._styles[part] if part in self._styles else encoded(part) for part in head.split(_STYLE)]
+        return b"".join([*parts, encoded(mark), encoded(_FOCUSABLE.sub(r'\1 tabindex="0"', body))])
 
     def _init_resources(self, resources: Any) -> dict[str, Any]:
         made: dict[str, Any] = super()._init_resources(resources)
@@ -96,7 +98,7 @@ class PageExporter(HTMLExporter):
                 style: Markup = read(name)
                 return style
             if name not in self._styles:
-                self._styles[name] = _encoded(read(name))
+                self._styles[name] = encoded(read(name))
             return Markup(f"{_STYLE}{name}{_STYLE}")
 
         made["include_css"] = include_css
@@ -108,10 +110,6 @@ class _Own(NotebookNode):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Own:
         return self
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", errors="backslashreplace")
 
 
 def _is_plain(nb: NotebookNode) -> bool:

@@ -107,7 +107,7 @@ class Steps:
         self._staged: dict[str, StagedNotebook] = {}
         self._leaving: list[StagedNotebook] = []  # whose kernels may still be ending
         self._opened: GatewayThread | None = None  # of the first step, if it stands by
-        self._claimed_running = False
+        self._marked_running = False  # whether the journal knows already that the step in turn runs
         self._begun = False  # whether the notebook that stands by has been let go
         self._is_shown = False  # whether it is this run that the watcher is told of
         self._when_ready: Callable[[int], None] | None = None
@@ -178,7 +178,7 @@ class Steps:
         except BaseException:
             self.dismiss()
             raise
-        self._claimed_running = True
+        self._marked_running = True
         return snapshot
 
     def dismiss(self) -> None:
@@ -199,9 +199,9 @@ class Steps:
         """Run a step, again if the pipeline says so; never after a step that may order has handed in anything."""
         for left in range(step.retries, -1, -1):
             try:
-                if not self._claimed_running:
+                if not self._marked_running:
                     self._set_step(step, StepState.RUNNING)
-                self._claimed_running = False
+                self._marked_running = False
                 self._step(step, following)
             except BaseException as error:
                 self._set_step(step, StepState.ERROR, str(error))
@@ -219,11 +219,11 @@ class Steps:
             self._set_step(step, StepState.OK)
             return
         facts = {}
-        if following.orders:
+        if following.orders and self._pinned() is None:
             with suppress(WorkbenchError):  # it is told when that step's turn has come
-                facts = {} if self._pinned() is not None else {_SNAPSHOT: self._host.lake.snapshot()}
+                facts = {_SNAPSHOT: self._host.lake.snapshot()}
         self._runs.pass_on(self._run.run_id, step.name, following.name, facts, attempt=self._run.attempt)
-        self._claimed_running = True
+        self._marked_running = True
 
     def _set_step(self, step: Step, state: StepState, detail: str = "") -> None:
         self._runs.set_step(self._run.run_id, step.name, state, detail, attempt=self._run.attempt)

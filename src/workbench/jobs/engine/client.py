@@ -145,7 +145,6 @@ def _is_plain_result(msg: dict[str, Any]) -> bool:
         msg["msg_type"] == "execute_result"
         and content.keys() == _RESULT
         and all(isinstance(text, str) for text in content["data"].values())
-        and isinstance(content["metadata"], dict)
-        and not content["metadata"]
+        and content["metadata"] == {}
         and isinstance(content["execution_count"], int)
     )

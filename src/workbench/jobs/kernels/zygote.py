@@ -187,8 +187,8 @@ def _preload(modules: list[str], calendars: list[str], cache: str | None, folder
     from workbench.jobs.kernels import app
 
     app.prepare(folder)
-    # The shared pages stay shared: no collection in a child touches them. There is none before: to find the one object
-    # in a hundred that imports leave as garbage takes a fifth of a second.
+    # The shared pages stay shared: no collection in a child touches them. Nothing is collected first: the one object in
+    # a hundred that imports leave as garbage is not worth the fifth of a second that finding it takes.
     gc.freeze()
     gc.enable()
 
